@@ -1,0 +1,39 @@
+"""用哪个设备、什么精度。"""
+
+import warnings
+from functools import cache
+
+import torch
+
+
+@cache
+def pick_device() -> torch.device:
+    """可用的 GPU，没有就用 CPU；只探测一次。
+
+    报告有 CUDA 但算不动（驱动太旧、显卡太老）时退回 CPU，并说一句。
+    """
+    if torch.cuda.is_available():
+        try:
+            probe = torch.ones(8, 8, device="cuda")
+            if (probe @ probe).sum().item() == 512:
+                return torch.device("cuda")
+        except RuntimeError as error:
+            reason = str(error).strip().splitlines()[0]
+            warnings.warn(f"检测到 CUDA，但它不能工作（{reason}），改用 CPU。", stacklevel=2)
+    return torch.device("cpu")
+
+
+@cache
+def fast_dtype(device: torch.device) -> torch.dtype:
+    """卷积和矩阵乘法在这个设备上用的精度：硬件擅长 bfloat16 就用它，否则 float32。
+
+    擅长是指：计算能力 8.0 以上的 NVIDIA GPU，或带 AMX、AVX512-BF16 指令的 CPU。
+    """
+    if device.type == "cuda":
+        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+    elif device.type == "cpu":
+        can = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = can.get("amx_bf16", False) or can.get("avx512_bf16", False)
+    else:
+        fast = False
+    return torch.bfloat16 if fast else torch.float32
