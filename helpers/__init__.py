@@ -1,7 +1,27 @@
 """《现代卷积神经网络》七本笔记本共用的小工具，按读者遇到的次序列出。"""
 
 from helpers.data import LABELS, Batches, fashion_mnist
-from helpers.device import pick_device
+from helpers.device import fast_dtype, pick_device
 from helpers.trace import Layer, Trace, input_sizes, trace
+from helpers.claims import check
+from helpers.training import Point, accuracy, fit, xavier
+from helpers.diagnosis import official_band
+from helpers.plotting import LivePlot, Picture, compare_curves
+from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
+from helpers.plan import Plan, budget
+from helpers.runs import Run, train
+from helpers.explorer import Explorer
 
-__all__ = ["LABELS", "Batches", "fashion_mnist", "pick_device", "Layer", "Trace", "input_sizes", "trace"]
+__all__ = [
+    "LABELS", "Batches", "fashion_mnist",
+    "fast_dtype", "pick_device",
+    "Layer", "Trace", "input_sizes", "trace",
+    "check",
+    "Point", "accuracy", "fit", "xavier",
+    "official_band",
+    "LivePlot", "Picture", "compare_curves",
+    "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",
+    "Plan", "budget",
+    "Run", "train",
+    "Explorer",
+]

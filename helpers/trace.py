@@ -1,15 +1,16 @@
 """逐层的形状、参数、乘加次数和感受野：在 meta 设备上走一遍，不分配内存，也不做计算。"""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 from wcwidth import wcswidth
 
 Shape = tuple[int, ...]
@@ -24,7 +25,8 @@ class Layer:
     in_shape, out_shape: 形状，第 0 维是批量。
     params: 参数个数，共享的参数只在第一次出现时计入。
     macs: 乘加次数，只算卷积和矩阵乘法，对整个批量。
-    receptive_field: 输出的一个位置看得到的输入边长（像素）；None 表示整幅图像（展平或全局汇聚之后）。
+    receptive_field: 输出的一个位置看得到的输入边长（像素）；None 表示整幅图像（展平或全局汇聚之后），
+        或者说不清（上采样、转置卷积之后）。
     """
 
     name: str
@@ -94,17 +96,16 @@ def trace(net: nn.Module, shape: Shape, depth: int = 1) -> Trace:
     """让一个形状走过网络，返回逐层清单。
 
     net: 在 CPU、CUDA 或 meta 设备上都可以；网络的权重、模式和统计量都不改变。
-    shape: 输入形状 (B, C, H, W)，float32。
+    shape: 输入形状 (B, C, H, W)；数值类型与网络的权重相同。
     depth: 展开几层子模块；1 是网络的直接子模块，没有子模块的模块不再展开。
     形状走不通时抛出 ShapeError（一种 ValueError），写明哪一层、前后形状和改法。
     """
-    try:
-        return _run(net, shape, depth)
-    except ShapeError as error:
-        fits = _sizes(net, shape) if error.too_small is not None else None
-        if fits is None:
-            raise
-        raise ShapeError(f"{error} 高和宽相等时，这个网络走得通的边长是 {describe_sizes(fits)}。") from error.__cause__
+    with _metering(net, depth) as meter:
+        try:
+            meter.walk(shape)
+        except Exception as error:
+            raise _explain(meter, shape, error) from error
+    return Trace(meter.layers, sum(p.numel() for p in net.parameters()), meter.macs)
 
 
 def input_sizes(net: nn.Module, shape: Shape) -> tuple[int, int | None]:
@@ -112,9 +113,10 @@ def input_sizes(net: nn.Module, shape: Shape) -> tuple[int, int | None]:
 
     shape: (B, C, H, W)，其中 H、W 不起作用。没有任何边长走得通时抛出 ShapeError。
     """
-    fits = _sizes(net, shape)
+    with _metering(net, 0) as meter:
+        fits = _sizes(meter, shape)
     if fits is None:
-        _run(net, shape, 1)
+        trace(net, shape)  # 说得出是哪一层的话，由它来抛
         raise ShapeError("没有任何 1 到 1024 之间的边长走得通。")
     return fits
 
@@ -125,37 +127,32 @@ def describe_sizes(fits: tuple[int, int | None]) -> str:
     return f"{low} 以上" if high is None else f"{low} 到 {high}" if low < high else f"{low}"
 
 
-def _sizes(net: nn.Module, shape: Shape, limit: int = 1024) -> tuple[int, int | None] | None:
+def _sizes(meter: "_Meter", shape: Shape, limit: int = 1024) -> tuple[int, int | None] | None:
     """「太小」和「太大」都随边长单调，所以两次二分就够了。"""
-    def verdict(size: int) -> bool | None | str:
-        try:
-            _run(net, (*shape[:2], size, size), 1)
-        except ShapeError as error:
-            return "broken" if error.too_small is None else error.too_small
+    verdicts: dict[int, bool | str | None] = {}
+
+    def verdict(size: int) -> bool | str | None:
+        """True 太小，False 太大，None 走得通，"broken" 与大小无关。"""
+        if size not in verdicts:
+            try:
+                meter.walk((*shape[:2], size, size))
+                verdicts[size] = None
+            except Exception as error:
+                too_small = _diagnose(meter, error)[0]
+                verdicts[size] = "broken" if too_small is None else too_small
+        return verdicts[size]
+
+    sizes = range(1, limit + 1)
+    start = bisect_left(sizes, True, key=lambda size: verdict(size) is not True)
+    # 有的网络只接受某个数的倍数（例如几路相加），所以多看几个
+    smallest = next((size for size in sizes[start:start + 32] if verdict(size) is None), None)
+    if smallest is None:
         return None
-
-    def first(low: int, reached: Callable[[Any], bool]) -> int:
-        high = limit + 1
-        while low < high:
-            middle = (low + high) // 2
-            low, high = (low, middle) if reached(verdict(middle)) else (middle + 1, high)
-        return low
-
-    smallest = first(1, lambda v: v is not True)
-    if smallest > limit or verdict(smallest) is not None:
-        return None
-    largest = first(smallest, lambda v: v is False) - 1
-    return smallest, None if largest >= limit else largest
-
-
-def _run(net: nn.Module, shape: Shape, depth: int) -> Trace:
-    meter = _Meter(net, depth)
-    try:
-        meter.walk(shape)
-    except Exception as error:
-        raise _explain(meter, shape, error) from error
-    params = sum(p.numel() for p in net.parameters())
-    return Trace(meter.layers, params, meter.macs)
+    if verdict(limit) is not False:
+        return smallest, None
+    high = min(size for size, v in verdicts.items() if v is False)
+    largest = bisect_left(sizes, True, lo=smallest, hi=high - 1, key=lambda size: verdict(size) is False)
+    return smallest, next(size for size in reversed(sizes[:largest]) if verdict(size) is None)
 
 
 def _frontier(module: nn.Module, name: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
@@ -170,127 +167,158 @@ def _frontier(module: nn.Module, name: str, depth: int) -> Iterator[tuple[str, n
         yield from _frontier(child, f"{name}.{child_name}" if name else child_name, depth - callable_)
 
 
+# 每个模块的 __dict__ 和它该有的内容：权重、统计量、模式和 forward 里随手存下的属性都在其中
+State = list[tuple[dict, dict]]
+
+
+def _restore(state: State) -> None:
+    for attributes, contents in state:
+        attributes.clear()
+        attributes.update(contents)
+
+
 @contextmanager
-def _undone(net: nn.Module, hooks: list) -> Iterator[None]:
-    """eval 模式下运行；钩子和每个模块原来的模式总会还原。"""
-    modes = {module: module.training for module in net.modules()}
-    try:
-        net.eval()
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
-        for module, mode in modes.items():
-            module.training = mode
+def _metering(net: nn.Module, depth: int) -> Iterator["_Meter"]:
+    """借网络一用；结束时（出错也一样）网络和随机数都回到原来的样子。"""
+    tensors = [*net.parameters(), *net.buffers()]
+    if any(map(is_lazy, tensors)):
+        raise ShapeError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
+    original = [(vars(module), dict(vars(module))) for module in net.modules()]
+    with torch.inference_mode(False), torch.no_grad(), ExitStack() as undo:
+        undo.callback(_restore, original)
+        meter = _Meter(net, depth, original, tensors, undo)
+        for module in meter.shown:
+            undo.callback(module.register_forward_pre_hook(meter.enter, with_kwargs=True).remove)
+            undo.callback(module.register_forward_hook(meter.leave).remove)
+        yield meter
 
 
 class _Meter(TorchDispatchMode):
     """看着每个 aten 运算经过：乘加次数记到所在的层，感受野随张量传下去。"""
 
-    def __init__(self, net: nn.Module, depth: int):
+    def __init__(self, net: nn.Module, depth: int, original: State, tensors: list[Tensor], undo: ExitStack):
         super().__init__()
-        self.net = net
-        self.shown = {}
+        self.net, self.original, self.undo = net, original, undo
+        self.home = tensors[0].device if tensors else torch.device("cpu")
+        self.dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
+        self.forked = False
+        self.shown: dict[nn.Module, str] = {}
         for name, module in _frontier(net, "", depth):
             self.shown.setdefault(module, name or type(module).__name__)
-        self.reset()
+        twins: dict[int, Tensor] = {}  # 共享的参数换成同一个替身
 
-    def reset(self) -> None:
-        self.layers: list[Layer] = []
-        self.open: list[tuple[nn.Module, Shape]] = []  # 正在运行、还没有返回的层
-        self.macs = 0
-        self.open_macs: list[int] = []
-        self.seen: set[int] = set()
+        def twin(tensor: Tensor) -> Tensor:
+            return twins.setdefault(id(tensor), tensor.detach().to("meta"))
+
+        self._place("meta", twin)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # 否则第一次运行要花一秒多导入 torch._dynamo
+
+    def _place(self, device: torch.device | str, convert: Callable[[Tensor], Tensor]) -> None:
+        """运行时网络里放什么：换过的参数和缓冲区，eval 模式。"""
+        self.device = torch.device(device)
+        self.state = [(attributes, contents | {"training": False} | {
+            kind: {name: tensor if tensor is None else convert(tensor) for name, tensor in contents[kind].items()}
+            for kind in ("_parameters", "_buffers")}) for attributes, contents in self.original]
 
     def walk(self, shape: Shape) -> None:
         """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。"""
-        tensors = dict(self.net.named_parameters(remove_duplicate=False)) | dict(
-            self.net.named_buffers(remove_duplicate=False))
-        twins: dict[int, Tensor] = {}
-        for tensor in tensors.values():
-            twins.setdefault(id(tensor), torch.empty_like(tensor, device="meta"))
-        # 共享的参数换成同一个替身，但按原来的身份计数
-        self.identity = {id(twins[key]): key for key in twins}
-        hooks = []
-        with _undone(self.net, hooks), torch.no_grad():
-            for module in self.shown:
-                hooks.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
-                hooks.append(module.register_forward_hook(self._leave))
-            try:
-                with self:
-                    X = self._input(shape, "meta")
-                    torch.func.functional_call(self.net, {k: twins[id(t)] for k, t in tensors.items()}, (X,))
-            except Exception:
-                device = next((t.device for t in tensors.values()), torch.device("cpu"))
-                if device.type == "meta" or self._shape_problem():
-                    raise
-                self.reset()
-                with self:
-                    self.net(self._input(shape, device))
+        try:
+            self._run(shape)
+        except Exception as error:
+            if self.device == self.home or "meta" not in str(error).lower():
+                raise
+            self._place(self.home, lambda t: t if isinstance(t, nn.Parameter) else t.clone())
+            self._run(shape)
 
-    def _shape_problem(self) -> bool:
-        return bool(self.open) and _too_small(*self.open[-1]) is not None
+    def _run(self, shape: Shape) -> None:
+        self.layers: list[Layer] = []
+        self.macs = 0
+        self.open: list[list] = []  # 还没有返回的层：[模块, 输入形状, 乘加]
+        self.seen: set[int] = set()  # 已经计过的参数
+        self.running: tuple[Any, tuple] | None = None  # 正在运行（也就是出错）的运算和它的输入
+        _restore(self.state)
+        X = torch.zeros(shape, dtype=self.dtype, device=self.device)
+        X.reach = (0, 0, 1)
+        with self:
+            self.net(X)
 
-    def _input(self, shape: Shape, device: torch.device | str) -> Tensor:
-        X = torch.zeros(shape, device=device)
-        X.reach = (1, 1)
-        return X
+    def enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.open.append([module, _shape((args, kwargs)), 0])
 
-    def _enter(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self.open.append((module, _shape((args, kwargs))))
-        self.open_macs.append(0)
-
-    def _leave(self, module: nn.Module, args: tuple, output: Any) -> None:
-        _, in_shape = self.open.pop()
-        params = 0
-        for parameter in module.parameters():
-            key = self.identity.get(id(parameter), id(parameter))
-            if key not in self.seen:
-                self.seen.add(key)
-                params += parameter.numel()
-        tensor = next(_tensors(output), None)
-        reach = getattr(tensor, "reach", None)
-        self.layers.append(Layer(self.shown[module], type(module).__name__, in_shape, _shape(output), params,
-                                 self.open_macs.pop(), reach and reach[0]))
+    def leave(self, module: nn.Module, args: tuple, output: Any) -> None:
+        _, in_shape, macs = self.open.pop()
+        fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self.seen}
+        self.seen.update(fresh)
+        reach = getattr(next(_tensors(output), None), "reach", None)
+        self.layers.append(Layer(self.shown[module], type(module).__name__, in_shape, _shape(output),
+                                 sum(fresh.values()), macs, reach and reach[1] - reach[0] + 1))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        count = flop_registry.get(func._overloadpacket)
-        if count is not None:
-            macs = count(*args, **kwargs, out_val=out) // 2  # 一次乘加 = 两次浮点运算
-            self.macs += macs
-            if self.open_macs:
-                self.open_macs[-1] += macs
-        reach = _reach(func._overloadpacket, args)
-        for tensor in _tensors(out):
-            # 四维以外没有高和宽，一个数就是整幅图像
-            tensor.reach = reach if tensor.dim() == 4 else None
+        if torch.Tag.nondeterministic_seeded in func.tags and not self.forked:
+            # 真要抽随机数时才记住状态：另一个线程可能正在训练，不该倒回它的随机数
+            devices = [self.home] if self.home.type == "cuda" else []
+            self.undo.enter_context(torch.random.fork_rng(devices))
+            self.forked = True
+        op = func._overloadpacket
+        self.running = op, args
+        shortcut = op in _SHORTCUTS and args[0].is_meta
+        out = _SHORTCUTS[op](*args) if shortcut else func(*args, **kwargs or {})
+        self.running = None
+        if op is aten.convolution:
+            macs = (args[0] if args[6] else out).numel() * args[1].shape[1:].numel()
+        else:
+            macs = out.numel() * args[-1].shape[-2] if op in _PRODUCTS else 0
+        self.macs += macs
+        if self.open:
+            self.open[-1][2] += macs
+        sources = [tensor for tensor in _tensors(args) if hasattr(tensor, "reach")]
+        if sources:
+            for tensor in _tensors(out):
+                tensor.reach = _reach(op, args, sources, tensor)
         return out
 
 
-# 汇聚和卷积的 aten 运算：核与步幅在参数里的位置
-_WINDOWS = {aten.max_pool2d_with_indices: (1, 2), aten.avg_pool2d: (1, 2), aten.max_pool2d: (1, 2)}
-_GLOBAL = {aten.mean, aten.sum, aten.amax, aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d}
+# PyTorch 在 meta 上用 Python 推导这些运算的形状，每次约一毫秒，占去大半时间
+_SHORTCUTS: dict[Any, Callable] = dict.fromkeys(
+    (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
+    lambda X, *_: X.detach())
+_SHORTCUTS[aten.native_batch_norm] = lambda X, *_: (X.detach(), X.detach(), X.detach())
+_SHORTCUTS[aten.addmm] = lambda bias, X, weight: torch.mm(X, weight)
+_PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
+_POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
+_PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
+_REORDERS = {aten.permute, aten.transpose, aten.slice}
 
 
-def _reach(op: Any, args: tuple) -> tuple[int, int] | None:
-    """输出的 (感受野, 相邻两格相距几个输入像素)。
+def _reach(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> tuple[int, int, int] | None:
+    """输出的第 0 格看得到的输入像素的 (起点, 终点)，以及相邻两格相距几个像素；只看宽这一维。
 
-    k×k、步幅 s 的窗口：r ← r + (k - 1)·j，j ← j·s；多条路径汇合时取最大。
-    公式见 Araujo 等，Computing Receptive Fields of Convolutional Neural Networks，Distill 2019。
+    k×k、步幅 s、填充 p 的窗口：起点 ← 起点 - p·j，终点 ← 终点 + (k - 1 - p)·j，j ← j·s；
+    多条路径汇合时取并集。公式见 Araujo 等，Computing Receptive Fields of Convolutional Neural Networks，Distill 2019。
     """
-    incoming = [getattr(t, "reach", (0, 0)) for t in _tensors(args)]
-    if op in _GLOBAL or not incoming or None in incoming:
+    reaches = [tensor.reach for tensor in sources]
+    if None in reaches or out.dim() < 4:
         return None
-    reach, jump = (max(values) for values in zip(*incoming, strict=True))
+    starts, ends, jumps = zip(*reaches, strict=True)
+    kernel, stride, padding, dilation = 1, 1, 0, 1
     if op is aten.convolution:
-        kernel, stride = (args[1].shape[-1] - 1) * args[5][-1] + 1, args[3][-1]
-    elif op in _WINDOWS:
-        kernel, stride = (list(args[i])[-1] for i in _WINDOWS[op])
-    else:
-        return reach, jump
-    return reach + (kernel - 1) * jump, jump * stride
+        if args[6]:
+            return None
+        kernel, stride, padding, dilation = args[1].shape[-1], args[3][-1], args[4][-1], args[5][-1]
+    elif op in _POOLS:
+        kernel = args[1][-1]
+        stride = ((args[2:3] and args[2]) or args[1])[-1]
+        padding = args[3][-1] if len(args) > 3 else 0
+        dilation = args[4][-1] if len(args) > 4 and op is not aten.avg_pool2d else 1
+    elif op in _PADS:
+        padding = args[1][0]
+    elif op not in _REORDERS and all(out.shape[-2:] != source.shape[-2:] for source in sources):
+        return None  # 展平、全局汇聚、上采样
+    jump = max(jumps)
+    return min(starts) - padding * jump, max(ends) + ((kernel - 1) * dilation - padding) * jump, jump * stride
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
@@ -308,39 +336,44 @@ def _shape(value: Any) -> Shape:
     return tuple(tensor.shape) if tensor is not None else ()
 
 
-def _too_small(module: nn.Module, shape: Shape) -> bool | None:
-    """这一层因为输入太小（True）、太大（False）而失败，还是与大小无关（None）。"""
-    if isinstance(module, nn.Linear) and shape and shape[-1] != module.in_features:
-        return shape[-1] < module.in_features
-    if isinstance(module, nn.Conv2d) and len(shape) == 4 and shape[1] != module.in_channels:
-        return None
-    if hasattr(module, "kernel_size") and len(shape) == 4:
-        return True
-    return None
+def _diagnose(meter: _Meter, error: Exception) -> tuple[bool | None, str, str]:
+    """刚才为什么走不通：(输入太小、太大还是与大小无关, 毛病, 改法)。"""
+    op, args = meter.running or (None, ())
+    module, received = meter.open[-1][:2] if meter.open else (None, ())
+    shapes = [tuple(tensor.shape) for tensor in _tensors(args)]
+    if op is aten.convolution:
+        have, want = shapes[0][1], shapes[1][0] if args[6] else shapes[1][1] * args[8]
+        if have != want:
+            return None, f"卷积要 {want} 个通道，来的是 {have} 个", f"把 in_channels 改成 {have}"
+        return True, f"放不下 {shapes[1][2:]} 的窗口", "减小窗口、步幅"
+    if op in _POOLS or op is aten.reflection_pad2d:
+        return True, f"放不下 {tuple(args[1])} 的窗口", "减小窗口、步幅"
+    if op in _PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
+        have, want = shapes[-2][-1], shapes[-1][-2]
+        if isinstance(module, nn.Linear) and len(received) == 4:
+            return None, f"它要最后一维是 {want}", "在它前面加 nn.Flatten()"
+        return have < want, f"它要最后一维是 {want}", f"把 in_features 改成 {have}"
+    if isinstance(module, nn.modules.batchnorm._NormBase) and received[1:2] != (module.num_features,):
+        return None, f"它要 {module.num_features} 个通道", f"把 num_features 改成 {received[1]}"
+    if len(shapes) > 1:
+        return None, f"{' 和 '.join(map(str, shapes))} 合不起来", "让它们的通道数、高和宽一致"
+    return None, f"{type(error).__name__}：{error}".splitlines()[0], "照这句话检查这一层"
 
 
 def _explain(meter: _Meter, shape: Shape, error: Exception) -> ShapeError:
-    """把 PyTorch 的报错换成一句话：哪一层、收到什么、要什么、怎么改。"""
-    text = f"输入 {tuple(shape)} 走不通："
-    too_small = None
+    """把 PyTorch 的报错换成一段话：哪一层、收到什么、要什么、怎么改。"""
+    too_small, fault, remedy = _diagnose(meter, error)
+    where = last = sizes = ""
     if meter.open:
-        module, received = meter.open[-1]
-        text += f"第 {meter.shown[module]} 层 {type(module).__name__} 收到 {received}，"
-        too_small = _too_small(module, received)
-        if isinstance(module, nn.Linear) and too_small is not None:
-            text += (f"而它要最后一维是 {module.in_features}。"
-                     f"请{'加大' if too_small else '减小'}输入的高和宽，或者把 in_features 改成 {received[-1]}。")
-        elif isinstance(module, nn.Conv2d) and too_small is None and len(received) == 4:
-            text += f"而它要 {module.in_channels} 个通道。请把 in_channels 改成 {received[1]}。"
-        elif too_small:
-            text += f"放不下 {module.kernel_size} 的窗口。请加大输入的高和宽，或者减小窗口、步幅。"
-        else:
-            text += f"PyTorch 说：{str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__}。"
-    else:
-        text += f"{type(error).__name__}：{error}。"
+        module, received, _ = meter.open[-1]
+        where = f"第 {meter.shown[module]} 层 {type(module).__name__} 收到 {received}，"
     if meter.layers:
-        last = meter.layers[-1]
-        text += f" 最后走通的是第 {last.name} 层 {last.kind}：{last.in_shape} → {last.out_shape}。"
-    failure = ShapeError(text)
+        layer = meter.layers[-1]
+        last = f"最后走通的是第 {layer.name} 层 {layer.kind}：{layer.in_shape} → {layer.out_shape}。"
+    fits = None if too_small is None else _sizes(meter, shape)
+    if fits is not None:
+        remedy = f"{'加大' if too_small else '减小'}输入的高和宽，或者{remedy}"
+        sizes = f"高和宽相等时，这个网络走得通的边长是 {describe_sizes(fits)}。"
+    failure = ShapeError(f"输入 {tuple(shape)} 走不通：{where}{fault}。请{remedy}。{last}{sizes}")
     failure.too_small = too_small
     return failure

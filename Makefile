@@ -1,0 +1,34 @@
+# 三条命令：make lab 打开 JupyterLab，make book 运行所有笔记本，make test 检查一切。
+# 每条都先建好 .venv；只有安装软件包需要网络。
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: lab book notebooks test clean
+
+lab: .venv/ready
+	$(BIN)/jupyter lab notebooks
+
+book: .venv/ready
+	$(BIN)/python tools/book.py --to build
+
+# 作者用：重新运行笔记本，把输出写回 notebooks/，并整理成规范形式
+notebooks: .venv/ready
+	$(BIN)/python tools/book.py --to notebooks
+
+test: .venv/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -q --nbval notebooks
+
+.venv/ready: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install -r requirements.txt
+	touch $@
+
+.venv/ready-test: .venv/ready
+	$(BIN)/pip install -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf build runs

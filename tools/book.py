@@ -1,0 +1,108 @@
+"""从头到尾运行每一本笔记本，写出运行过的笔记本和网页，最后印一张表；有一本失败就返回非零。"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from normal_form import FOLDER, normalize, text
+from wcwidth import wcswidth
+
+from helpers.diagnosis import official_band, verdict
+from helpers.notebook import NETWORKS
+from helpers.training import Point
+
+# 笔记本运行完之后，在同一个内核里问训练的结果；笔记本把它留在 plan 和 plot（或 run）里
+QUESTION = """
+import json as _json
+from dataclasses import astuple as _astuple
+_result = globals().get("run") or plot
+print(_json.dumps({"points": [_astuple(p) for p in _result.points], "seconds": _result.seconds,
+                   "device": str(next(net.parameters()).device), "is_book": plan.is_book,
+                   "size": plan.size, "images": plan.images or 60_000, "num_epochs": plan.num_epochs}))
+"""
+HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
+
+
+def run(path: Path, folder: Path) -> tuple[str, ...]:
+    """运行一本，写出结果，返回表格的一行。运行失败时抛出 CellExecutionError，到那里为止的输出仍写出来。"""
+    notebook = nbformat.read(path, as_version=4)
+    client = NotebookClient(notebook, timeout=None, kernel_name="python3",
+                            resources={"metadata": {"path": str(FOLDER)}})
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    try:
+        with client.setup_kernel():
+            for i, cell in enumerate(notebook.cells):
+                if cell.cell_type == "code":
+                    say(f"{path.stem}  {code.index(cell) + 1}/{len(code)}  {first_line(cell.source)}")
+                    client.execute_cell(cell, i)
+            question = nbformat.v4.new_code_cell(QUESTION)
+            notebook.cells.append(question)
+            client.execute_cell(question, len(notebook.cells) - 1)
+            notebook.cells.pop()
+    finally:
+        (folder / path.name).write_text(text(normalize(notebook)), encoding="utf-8")
+    if folder != FOLDER:
+        html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
+        (folder / f"{path.stem}.html").write_text(html, encoding="utf-8")
+    return row(path.stem.split("-")[0], json.loads(question.outputs[-1].text))
+
+
+def row(section: str, answer: dict) -> tuple[str, ...]:
+    """把一本的结果写成表格的一行。"""
+    network = NETWORKS[section]
+    points = [Point(*values) for values in answer["points"]]
+    what = f"{answer['images']} 张 × {answer['num_epochs']} 轮，{answer['size']}×{answer['size']}"
+    judged = verdict(official_band(network), points) if answer["is_book"] else "缩减了配方，不与官方结果比较"
+    return (section, network, answer["device"], what, f"{answer['seconds']:.0f}", f"{points[-1].test_acc:.3f}", judged)
+
+
+def first_line(source: str) -> str:
+    """单元格的第一行，太长就截断。"""
+    return source.split("\n")[0][:40]
+
+
+def say(message: str) -> None:
+    """进度；在终端里覆盖上一行。"""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
+    else:
+        print(message, file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """命令行入口。"""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--to", type=Path, default=Path("build"), help="写到哪个文件夹；notebooks 表示就地更新")
+    parser.add_argument("sections", nargs="*", help="只运行这些节，如 7.1 7.6；默认全部")
+    options = parser.parse_args()
+    options.to.mkdir(parents=True, exist_ok=True)
+    folder = options.to.resolve()
+    rows, failed = [HEADER], []
+    started = time.perf_counter()
+    for path in sorted(FOLDER.glob("*.ipynb")):
+        section = path.stem.split("-")[0]
+        if options.sections and section not in options.sections:
+            continue
+        try:
+            rows.append(run(path, folder))
+        except CellExecutionError as error:
+            failed.append(f"{path.name}：{error}")
+            rows.append((section, NETWORKS.get(section, ""), "", "", "", "", "失败"))
+    say("")
+    widths = [max(map(wcswidth, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        padded = (cell + " " * (width - wcswidth(cell)) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(padded).rstrip())
+    print(f"共 {time.perf_counter() - started:.0f} 秒，写在 {options.to}/")
+    print("\n".join(failed), end="\n" if failed else "")
+    return len(failed) > 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
