@@ -108,7 +108,7 @@ def image_grid(X: Tensor, titles: Sequence[str], wrong: Sequence[bool] = (), col
         for i, axes in enumerate(cells):
             axes.axis("off")
             if i < len(X):
-                axes.imshow(X[i, 0].float().cpu(), cmap="gray_r")
+                axes.imshow(X[i, 0].float().cpu().numpy(), cmap="gray_r")
                 axes.set_title(titles[i], fontsize=8, color="#d62728" if i < len(wrong) and wrong[i] else "black")
         figure.subplots_adjust(0.01, 0.01, 0.99, 0.88, hspace=0.45)
     return picture(figure, "测试图像与标签")
@@ -141,7 +141,7 @@ def _draw_stage(figure: Figure, left: float, width: float, maps: Tensor) -> None
     if maps.dim() == 1:
         height = 0.12 + 0.13 * np.log10(len(maps))
         axes = figure.add_axes((left + 0.3 * width, 0.55 - height / 2, 0.16 * width, height))
-        axes.imshow(maps[:, None], aspect="auto", cmap="viridis")
+        axes.imshow(maps[:, None].numpy(), aspect="auto", cmap="viridis")
         axes.set(xticks=[], yticks=[])
         return
     count = min(len(maps), 6)
@@ -151,7 +151,7 @@ def _draw_stage(figure: Figure, left: float, width: float, maps: Tensor) -> None
     for k in reversed(range(count)):
         shift = k * 0.06 * width
         axes = figure.add_axes((left + shift, 0.55 - side * aspect / 2 + shift * aspect, side, side * aspect))
-        axes.imshow(maps[k], cmap="viridis")
+        axes.imshow(maps[k].numpy(), cmap="viridis")
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set(visible=True, color="white", linewidth=0.5)
 

@@ -39,9 +39,7 @@ class Layer:
 
 
 class ShapeError(ValueError):
-    """形状走不通。too_small 为 True（输入太小）、False（太大）或 None（与大小无关）。"""
-
-    too_small: bool | None = None
+    """形状走不通：哪一层、前后形状、怎么改。"""
 
 
 class Trace(list[Layer]):
@@ -148,10 +146,11 @@ def _sizes(meter: "_Meter", shape: Shape, limit: int = 1024) -> tuple[int, int |
     smallest = next((size for size in sizes[start:start + 32] if verdict(size) is None), None)
     if smallest is None:
         return None
-    if verdict(limit) is not False:
+    if verdict(limit) is None:
         return smallest, None
-    high = min(size for size, v in verdicts.items() if v is False)
-    largest = bisect_left(sizes, True, lo=smallest, hi=high - 1, key=lambda size: verdict(size) is False)
+    end = verdict(limit)
+    known = min(size for size, v in verdicts.items() if v == end and size > smallest)
+    largest = bisect_left(sizes, True, lo=smallest, hi=known - 1, key=lambda size: verdict(size) == end)
     return smallest, next(size for size in reversed(sizes[:largest]) if verdict(size) is None)
 
 
@@ -167,7 +166,16 @@ def _frontier(module: nn.Module, name: str, depth: int) -> Iterator[tuple[str, n
         yield from _frontier(child, f"{name}.{child_name}" if name else child_name, depth - callable_)
 
 
-# 每个模块的 __dict__ 和它该有的内容：权重、统计量、模式和 forward 里随手存下的属性都在其中
+@contextmanager
+def _metering(net: nn.Module, depth: int) -> Iterator["_Meter"]:
+    """借网络一用；结束时（出错也一样）网络和随机数都回到原来的样子。"""
+    if any(map(is_lazy, net.parameters())):
+        raise ShapeError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
+    with torch.inference_mode(False), torch.no_grad(), ExitStack() as undo:
+        yield _Meter(net, depth, undo)
+
+
+# 每个模块的 __dict__ 和其中该有的内容：权重、统计量、模式，还有 forward 里随手存下的属性
 State = list[tuple[dict, dict]]
 
 
@@ -177,40 +185,25 @@ def _restore(state: State) -> None:
         attributes.update(contents)
 
 
-@contextmanager
-def _metering(net: nn.Module, depth: int) -> Iterator["_Meter"]:
-    """借网络一用；结束时（出错也一样）网络和随机数都回到原来的样子。"""
-    tensors = [*net.parameters(), *net.buffers()]
-    if any(map(is_lazy, tensors)):
-        raise ShapeError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
-    original = [(vars(module), dict(vars(module))) for module in net.modules()]
-    with torch.inference_mode(False), torch.no_grad(), ExitStack() as undo:
-        undo.callback(_restore, original)
-        meter = _Meter(net, depth, original, tensors, undo)
-        for module in meter.shown:
-            undo.callback(module.register_forward_pre_hook(meter.enter, with_kwargs=True).remove)
-            undo.callback(module.register_forward_hook(meter.leave).remove)
-        yield meter
-
-
 class _Meter(TorchDispatchMode):
     """看着每个 aten 运算经过：乘加次数记到所在的层，感受野随张量传下去。"""
 
-    def __init__(self, net: nn.Module, depth: int, original: State, tensors: list[Tensor], undo: ExitStack):
+    def __init__(self, net: nn.Module, depth: int, undo: ExitStack):
         super().__init__()
-        self.net, self.original, self.undo = net, original, undo
+        self.net, self.undo, self.forked = net, undo, False
+        tensors = [*net.parameters(), *net.buffers()]
         self.home = tensors[0].device if tensors else torch.device("cpu")
         self.dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
-        self.forked = False
+        self.original: State = [(vars(module), dict(vars(module))) for module in net.modules()]
+        undo.callback(_restore, self.original)
         self.shown: dict[nn.Module, str] = {}
         for name, module in _frontier(net, "", depth):
             self.shown.setdefault(module, name or type(module).__name__)
+        for module in self.shown:
+            undo.callback(module.register_forward_pre_hook(self.enter, with_kwargs=True).remove)
+            undo.callback(module.register_forward_hook(self.leave).remove)
         twins: dict[int, Tensor] = {}  # 共享的参数换成同一个替身
-
-        def twin(tensor: Tensor) -> Tensor:
-            return twins.setdefault(id(tensor), tensor.detach().to("meta"))
-
-        self._place("meta", twin)
+        self._place("meta", lambda tensor: twins.setdefault(id(tensor), tensor.detach().to("meta")))
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -266,6 +259,8 @@ class _Meter(TorchDispatchMode):
         self.running = op, args
         shortcut = op in _SHORTCUTS and args[0].is_meta
         out = _SHORTCUTS[op](*args) if shortcut else func(*args, **kwargs or {})
+        if op is aten.convolution and args[6] and args[0].shape[1] != args[1].shape[0]:
+            raise RuntimeError("转置卷积的通道数不对")  # meta 上的 PyTorch 不检查
         self.running = None
         if op is aten.convolution:
             macs = (args[0] if args[6] else out).numel() * args[1].shape[1:].numel()
@@ -324,10 +319,8 @@ def _reach(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> tuple[in
 def _tensors(value: Any) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict):
-        yield from _tensors(list(value.values()))
-    elif isinstance(value, list | tuple):
-        for item in value:
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _tensors(item)
 
 
@@ -374,6 +367,4 @@ def _explain(meter: _Meter, shape: Shape, error: Exception) -> ShapeError:
     if fits is not None:
         remedy = f"{'加大' if too_small else '减小'}输入的高和宽，或者{remedy}"
         sizes = f"高和宽相等时，这个网络走得通的边长是 {describe_sizes(fits)}。"
-    failure = ShapeError(f"输入 {tuple(shape)} 走不通：{where}{fault}。请{remedy}。{last}{sizes}")
-    failure.too_small = too_small
-    return failure
+    return ShapeError(f"输入 {tuple(shape)} 走不通：{where}{fault}。请{remedy}。{last}{sizes}")

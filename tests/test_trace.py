@@ -1,7 +1,6 @@
 """helpers.trace：逐行与 torchinfo 1.8.0 相同，感受野与自动求导相同，边长与逐个试的结果相同；借过的网络原样归还。"""
 
 import random
-import resource
 import subprocess
 import sys
 import threading
@@ -16,12 +15,21 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from helpers.trace import Layer, ShapeError, Trace, describe_sizes, input_sizes, trace
+from helpers.trace import Layer, ShapeError, describe_sizes, input_sizes, trace
 
-ALL = 99  # 一直展开到叶子
+ALL = 99  # 展开到叶子
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 CUDA 显卡")
 devices = pytest.mark.parametrize("device", ["meta", "cpu", pytest.param("cuda", marks=needs_cuda)])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """网络都很小；核被别人占着时，两个线程互相等比一个线程慢几十倍。"""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def lenet() -> nn.Sequential:
@@ -126,8 +134,8 @@ def same_as_torchinfo(net, shape, depth):
     assert [(row.name.split(".")[-1], row.kind, list(row.out_shape), row.params) for row in table] == [
         (info.var_name, info.class_name, info.output_size, info.num_params) for info in infos]
     for row, info in zip(table, infos, strict=True):
-        if isinstance(info.module, nn.Conv2d | nn.Linear):
-            # torchinfo 把加偏置也算作乘加：每个输出一次
+        if isinstance(info.module, nn.Conv2d) or (isinstance(info.module, nn.Linear) and len(row.in_shape) == 2):
+            # torchinfo 把加偏置也算作乘加：每个输出一次；多于两维的 Linear 它漏算了位置
             biases = torch.Size(row.out_shape).numel() if info.module.bias is not None else 0
             assert row.macs == info.macs - biases, row
     return table
@@ -382,11 +390,11 @@ def loop_until_small(_, X):
     lambda _, X: X + len(X.nonzero()),
     lambda _, X: X + X[X > 0].sum(),
     lambda _, X: torch.from_numpy(X.detach().numpy()),
-    lambda net, X: X + net.constant,
+    lambda net, X: torch.cat([X, net.constant])[:1],
 ], ids=["item", "bool", "nonzero", "mask", "numpy", "constant"])
 def test_falls_back_to_the_device_of_the_network(forward):
     net = nn.Sequential(nn.Conv2d(1, 2, 3), Call(forward), nn.Flatten(), nn.Linear(72, 3))
-    net[1].constant = torch.ones(2, 6, 6)  # 不是缓冲区，不会随网络移动
+    net[1].constant = torch.ones(1, 2, 6, 6)  # 不是缓冲区，不会随网络移动
     table = trace(net, (1, 1, 8, 8))
     assert [row.out_shape for row in table] == [(1, 2, 6, 6), (1, 2, 6, 6), (1, 72), (1, 3)]
     assert (table.params, table.macs, table[0].receptive_field) == (239, 36 * 18 + 72 * 3, 3)
@@ -412,7 +420,7 @@ def test_a_network_that_fails_is_not_run_on_its_device():
 
 
 MEMORY = """
-import resource, torch
+import resource, sys, torch
 from torch import nn
 from helpers.trace import trace
 
@@ -420,6 +428,7 @@ def net(width, **options):
     return nn.Sequential(nn.Conv2d(1, 6, 5, padding=2, **options), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
                          nn.Linear(1176, width, **options), nn.Sigmoid(), nn.Linear(width, width, **options))
 trace(net(10), (1, 1, 28, 28))  # 第一次运行会导入 PyTorch 的一些模块
+assert "torch._dynamo" not in sys.modules, "第一次运行多等一秒"
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 table = trace(net(100_000, device="meta"), (1, 1, 28, 28))
 assert table.params > 10 ** 10
@@ -461,14 +470,16 @@ def random_stack(seed):
         kind = rng.choice(["conv", "avg", "max", "norm", "wide"])
         if kind in ("avg", "max") and window["kernel_size"] == 1:
             window["padding"] = 0
-        dilated = nn.Conv2d(1, 1, dilation=dilation, **window)
-        layer, twin = {
-            "conv": lambda: (dilated, dilated),
-            "avg": lambda: (nn.AvgPool2d(**window),) * 2,
-            "max": lambda: (nn.MaxPool2d(dilation=dilation, **window), dilated),
-            "norm": lambda: (nn.Sequential(nn.BatchNorm2d(1), nn.ReLU()),) * 2,
-            "wide": lambda: (Residual(nn.Conv2d(1, 1, 5, padding=2 * dilation, dilation=dilation)),) * 2,
-        }[kind]()
+        twin = nn.Conv2d(1, 1, dilation=dilation, **window)
+        layer = twin
+        if kind == "avg":
+            layer = twin = nn.AvgPool2d(**window)
+        elif kind == "max":  # 它的梯度只流向最大的一格，所以替身是同样大小的卷积
+            layer = nn.MaxPool2d(dilation=dilation, **window)
+        elif kind == "norm":
+            layer = twin = nn.Sequential(nn.BatchNorm2d(1), nn.ReLU())
+        elif kind == "wide":
+            layer = twin = Residual(nn.Conv2d(1, 1, 5, padding=2 * dilation, dilation=dilation))
         layers.append(layer)
         twins.append(twin)
     return nn.Sequential(*layers), nn.Sequential(*twins)
@@ -513,9 +524,10 @@ def test_receptive_field_survives(net):
     assert trace(net, (1, 1, 192, 192))[-1].receptive_field == expected[1]
 
 
-@pytest.mark.parametrize("layer", [nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Upsample(scale_factor=2),
-                                   nn.ConvTranspose2d(2, 2, 3), Call(lambda _, X: X.mean((2, 3))),
-                                   Call(lambda _, X: X * X.amax((2, 3), keepdim=True))])
+@pytest.mark.parametrize("layer", [
+    nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Upsample(scale_factor=2),
+    nn.ConvTranspose2d(2, 2, 3), Call(lambda _, X: X.mean((2, 3))),
+    Call(lambda _, X: X * X.amax((2, 3), keepdim=True))], ids=lambda layer: type(layer).__name__)
 def test_receptive_field_is_none_after_the_whole_image_is_mixed(layer):
     assert [row.receptive_field for row in trace(nn.Sequential(nn.Conv2d(1, 2, 3), layer), (1, 1, 8, 8))] == [3, None]
 
@@ -532,8 +544,8 @@ def runs(net, shape):
 
 
 def sizes_by_trying(net, limit):
-    fits = [size for size in range(1, limit) if runs(net.eval(), (1, 1, size, size))]
-    return fits[0], None if fits[-1] == limit - 1 else fits[-1]
+    fits = [size for size in range(1, limit + 1) if runs(net.eval(), (1, 1, size, size))]
+    return fits[0], None if fits[-1] == limit else fits[-1]
 
 
 def vgg_like():
@@ -564,16 +576,20 @@ def test_input_sizes_of_lenet():
     assert input_sizes(lenet(), (1, 1, 28, 28)) == (28, 31)
 
 
-@pytest.mark.parametrize("name", NETS)
-def test_a_shape_is_refused_exactly_when_the_network_refuses_it(name):
-    net = NETS[name]().eval()
-    for height, width in [(1, 40), (40, 1), (7, 7), (17, 17), (28, 31), (24, 24), (26, 30), (50, 28)]:
-        shape = (1, 1, height, width)
-        if runs(net, shape):
-            assert trace(net, shape)[-1].out_shape == net(torch.zeros(shape)).shape
-        else:
-            with pytest.raises(ShapeError):
-                trace(net, shape)
+def test_a_shape_is_refused_exactly_when_the_network_refuses_it():
+    rng, refused = random.Random(7), 0
+    for _ in range(120):
+        body, channels = random_layers(rng, 4, rng.randint(1, 5))
+        net = nn.Sequential(body, nn.Flatten(), nn.Linear(channels * 4, 2)).eval()
+        shape = (2, rng.choice([4, 4, 4, 3]), rng.randint(1, 12), rng.randint(1, 12))
+        for part in (body, net):
+            if runs(part, shape):
+                assert trace(part, shape, 0)[-1].out_shape == part(torch.zeros(shape)).shape
+            else:
+                refused += 1
+                with pytest.raises(ShapeError):
+                    trace(part, shape)
+    assert 40 < refused < 200
 
 
 @pytest.mark.parametrize("fits, text", [((28, 31), "28 到 31"), ((5, None), "5 以上"), ((7, 7), "7")])
@@ -595,16 +611,15 @@ def failure(net, shape, depth=1):
     return caught.value
 
 
-@pytest.mark.parametrize("size, too_small, change", [(20, True, "加大"), (40, False, "减小")])
-def test_a_wrong_size_names_the_layers_the_shapes_and_the_change(size, too_small, change):
+@pytest.mark.parametrize("size, change", [(20, "加大"), (40, "减小")])
+def test_a_wrong_size_names_the_layers_the_shapes_and_the_change(size, change):
     error = failure(lenet(), (1, 1, size, size))
     text = str(error)
     assert "第 7 层 Linear" in text and "第 6 层 Flatten" in text
     features = 16 * ((size // 2 - 4) // 2) ** 2
     assert f"(1, {features})" in text and "400" in text
     assert change in text and f"in_features 改成 {features}" in text and "28 到 31" in text
-    assert error.too_small is too_small
-    assert isinstance(error.__cause__, RuntimeError) and not isinstance(error.__cause__, ValueError)
+    assert isinstance(error, ShapeError) and type(error.__cause__) is RuntimeError
 
 
 @pytest.mark.parametrize("broken, says", [

@@ -1,0 +1,134 @@
+"""explorer.py：滑块、重算的次数、训练与停止，不经过浏览器。"""
+
+import asyncio
+import time
+
+import pytest
+from torch import nn
+
+from helpers import Explorer, Plan
+from helpers.notebook import load
+
+lenet = load("7.1").lenet
+
+
+@pytest.fixture
+def explorer():
+    return Explorer(lenet, (1, 1, 28, 28), plan=Plan(batch_size=32, images=320, num_epochs=3, lr=0.9),
+                    c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
+
+
+def test_the_book_is_shown_unmarked(explorer):
+    assert explorer.values == {"c1": 6, "c2": 16, "size": 28, "lr": 0.9}
+    assert "61,706" in explorer.table.value and "与书上的网络相同" in explorer.table.value
+    assert "background" not in explorer.table.value
+
+
+def test_a_move_recomputes_and_marks_what_differs(explorer):
+    started = time.perf_counter()
+    explorer.sliders["c1"].value = 8
+    assert time.perf_counter() - started < 0.1
+    assert "1×8×28×28" in explorer.table.value and "background" in explorer.table.value
+    explorer.reset()
+    assert "background" not in explorer.table.value
+
+
+def test_an_impossible_size_is_said_and_the_next_move_works(explorer):
+    explorer.sliders["size"].value = 20
+    assert "#d62728" in explorer.table.value and "28 到 31" in explorer.table.value
+    explorer.sliders["size"].value = 30
+    assert "1×6×30×30" in explorer.table.value
+
+
+def test_an_exception_in_the_network_function_is_said():
+    def fragile(width=6):
+        return nn.Sequential(nn.Conv2d(1, 8 // (width - 5), 3))
+    explorer = Explorer(fragile, (1, 1, 28, 28), width=(1, 9))
+    explorer.sliders["width"].value = 5
+    assert "division" in explorer.table.value and "✗" in explorer.table.value
+    explorer.sliders["width"].value = 7
+    assert "1×4×26×26" in explorer.table.value
+
+
+def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
+    computed = []
+    original = explorer._trace
+    explorer._trace = lambda: computed.append(1) or original()
+
+    async def drag():
+        for i in range(100):
+            explorer.sliders["c1"].value = 1 + i % 32
+        explorer.sliders["c1"].value = 13
+        await asyncio.sleep(0.3)
+    asyncio.run(drag())
+    assert 1 <= len(computed) <= 3 and "1×13×28×28" in explorer.table.value
+
+
+def test_build_gives_the_network_on_the_sliders(explorer):
+    explorer.sliders["c1"].value = 9
+    net = explorer.build()
+    assert net[0].out_channels == 9 and not next(net.parameters()).is_meta
+    explorer.sliders["size"].value = 20
+    with pytest.raises(ValueError, match="走不通"):
+        explorer.build()
+
+
+def test_training_keeps_curves_and_frees_the_buttons(explorer):
+    asyncio.run(explorer.train())
+    explorer.sliders["c1"].value = 8
+    asyncio.run(explorer.train())
+    assert [name for name, _ in explorer.runs] == ["书上的值", "c1=8"]
+    assert all(points[-1].epoch == 3 for _, points in explorer.runs)
+    assert not explorer.train_button.disabled and explorer.stop_button.disabled
+    assert "完成" in explorer.message.value and bytes(explorer.picture.value).startswith(b"\x89PNG")
+
+
+def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monkeypatch):
+    asked = []
+    monkeypatch.setattr("helpers.explorer.steps", slow_steps(asked))
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.35)
+        explorer.sliders["lr"].value = 0.5
+        explorer.train_button.click()  # 第二次按不起作用
+        await asyncio.sleep(0.3)
+        explorer.stop_button.click()
+        started = time.perf_counter()
+        await explorer._task
+        return time.perf_counter() - started
+    assert asyncio.run(scene()) < 0.25
+    assert asked[0] == pytest.approx(0.9) and asked[-1] == pytest.approx(0.5, rel=0.02) and len(asked) < 10
+    assert Explorer._active is None and not explorer.train_button.disabled
+
+
+def slow_steps(asked):
+    """每步 0.1 秒的训练：足够看清先后。"""
+    def steps(net, train, test, *, lr, num_epochs):
+        while True:
+            asked.append(lr())
+            time.sleep(0.1)
+            yield None
+    return steps
+
+
+def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
+    def steps(*args, **options):
+        raise FloatingPointError("学习率 10 太大")
+        yield
+    monkeypatch.setattr("helpers.explorer.steps", steps)
+    asyncio.run(explorer.train())
+    assert "学习率 10 太大" in explorer.message.value and "#d62728" in explorer.message.value
+
+
+def test_choices_and_switches_become_their_own_widgets():
+    explorer = Explorer(lambda kind="a", deep=True, rate=0.5: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
+                        (1, 1, 28, 28), kind=["a", "b"], deep=True, rate=(0.0, 0.9))
+    assert [type(s).__name__ for s in explorer.sliders.values()] == [
+        "SelectionSlider", "Checkbox", "FloatSlider", "IntSlider", "FloatLogSlider"]
+
+
+def test_without_a_kernel_the_table_is_in_the_bundle(explorer):
+    bundle = explorer._repr_mimebundle_()
+    assert "61,706" in bundle["text/html"] and bundle["text/plain"] == "Explorer(lenet, (1, 1, 28, 28))"
+    assert "application/vnd.jupyter.widget-view+json" in bundle

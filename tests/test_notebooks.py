@@ -1,0 +1,100 @@
+"""笔记本：规范形式、网络的数字、改了默认值会不会被发现。"""
+
+import re
+import subprocess
+import sys
+
+import nbformat
+import normal_form
+import pytest
+
+from helpers import trace
+from helpers.notebook import FOLDER, NETWORKS, find, load
+
+PATHS = sorted(FOLDER.glob("*.ipynb"))
+SECTIONS = [path.stem.split("-")[0] for path in PATHS]
+
+# 网络：(输入边长, 参数, 乘加, 一处默认值, 改成什么)；整数由书上的定义算出
+EXACT = {
+    "7.1": (28, 61_706, 416_520, "c1=6", "c1=8"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS, ids=SECTIONS)
+def test_normal_form(path):
+    assert normal_form.problems(path) == [], f"整理：{normal_form.COMMAND}"
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda nb: nb.metadata.update(widgets={}),
+    lambda nb: nb.metadata.kernelspec.update(name="my-env"),
+    lambda nb: nb.cells[3].update(execution_count=7),
+    lambda nb: nb.cells[3].update(execution_count=None),
+    lambda nb: nb.cells[3].metadata.update(collapsed=True),
+    lambda nb: nb.cells[3].outputs.append(nbformat.v4.new_output("stream", name="stderr", text="警告")),
+    lambda nb: nb.cells[3].outputs.append(nbformat.v4.new_output("stream", text="/home/me/data")),
+    lambda nb: nb.cells[3].outputs.append(nbformat.v4.new_output("display_data", {"application/javascript": "1"})),
+    lambda nb: nb.cells[3].outputs.append(nbformat.v4.new_output("display_data", {normal_form.WIDGET: {}})),
+])
+def test_every_deviation_is_found(tmp_path, spoil):
+    notebook = nbformat.read(PATHS[0], as_version=4)
+    notebook.cells = notebook.cells[:6]
+    clean = normal_form.text(normal_form.normalize(notebook))
+    path = tmp_path / "x.ipynb"
+    path.write_text(clean, encoding="utf-8")
+    assert notebook.cells[3].cell_type == "code" and normal_form.problems(path) == []
+    spoil(notebook)
+    path.write_text(normal_form.text(notebook), encoding="utf-8")
+    assert normal_form.problems(path)
+
+
+def test_escaped_chinese_is_found(tmp_path):
+    path = tmp_path / "x.ipynb"
+    path.write_text(nbformat.writes(nbformat.read(PATHS[0], as_version=4), ensure_ascii=True), encoding="utf-8")
+    assert any(normal_form.COMMAND in problem for problem in normal_form.problems(path))
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_no_cell_is_exempt_and_cells_are_short(section):
+    cells = [c for c in nbformat.read(find(section), as_version=4).cells if c.cell_type == "code"]
+    assert {tag for c in cells for tag in c.metadata.get("tags", [])} <= {"net"}
+    assert all(len(c.source.split("\n")) <= 25 and "NBVAL" not in c.source for c in cells)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_parameters_and_macs(section):
+    size, params, macs, _, _ = EXACT[section]
+    table = trace(getattr(load(section), NETWORKS[section])(), (1, 1, size, size))
+    assert (table.params, table.macs) == (params, macs)
+
+
+def test_lenet_shapes_and_receptive_field():
+    table = trace(load("7.1").lenet(), (1, 1, 28, 28))
+    assert [layer.out_shape[1:] for layer in table if layer.kind != "Sigmoid"] == [
+        (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (400,), (120,), (84,), (10,)]
+    assert table[5].receptive_field == 16 and table[6].receptive_field is None
+
+
+def test_an_unknown_section_is_refused():
+    with pytest.raises(ValueError, match=r"没有第 '9.9' 节"):
+        load("9.9")
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_changed_default_fails_nbval(tmp_path, section):
+    """笔记本到训练之前的部分原样通过 nbval，改一处默认值就不通过。"""
+    notebook = nbformat.read(find(section), as_version=4)
+    end = next(i for i, cell in enumerate(notebook.cells) if re.search("^## 图", cell.source, re.M))
+    notebook.cells = notebook.cells[:end]
+    *_, before, after = EXACT[section]
+    results = {}
+    for name in ("same", "changed"):
+        if name == "changed":
+            [cell] = [c for c in notebook.cells if c.metadata.get("tags") and before in c.source]
+            cell.source = cell.source.replace(before, after)
+        path = tmp_path / f"{name}.ipynb"
+        nbformat.write(notebook, path)
+        results[name] = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", path],
+                                       cwd=tmp_path, capture_output=True, text=True)
+    assert results["same"].returncode == 0, results["same"].stdout
+    assert results["changed"].returncode == 1, results["changed"].stdout
