@@ -10,6 +10,7 @@ from helpers.plotting import LivePlot, Picture, compare_curves
 from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
 from helpers.plan import Plan, budget
 from helpers.runs import Run, train
+from helpers.sliders import Interactive
 from helpers.explorer import Explorer
 
 __all__ = [
@@ -23,5 +24,5 @@ __all__ = [
     "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",
     "Plan", "budget",
     "Run", "train",
-    "Explorer",
+    "Interactive", "Explorer",
 ]

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -16,13 +15,11 @@ from helpers.data import fashion_mnist
 from helpers.device import pick_device
 from helpers.plan import Plan, budget
 from helpers.plotting import Curves, LivePlot, Picture
+from helpers.sliders import RED, Settle, first_line, make_slider
 from helpers.trace import Shape, Trace, trace
 from helpers.training import Point, steps, xavier
 
-_RED = "color:#d62728"
-_SETTLE, _PATIENCE = 0.03, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
 _END = object()
-_LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 
 
 class Explorer:
@@ -49,7 +46,7 @@ class Explorer:
         defaults |= {"size": shape[-1], "lr": self.plan.lr}
         ranges = {"size": (shape[-1], shape[-1]), "lr": (1e-3, 10)} | ranges
         order = [*(name for name in ranges if name not in ("size", "lr")), "size", "lr"]
-        self.sliders = {name: _slider(name, ranges[name], defaults[name]) for name in order}
+        self.sliders = {name: make_slider(name, ranges[name], defaults[name]) for name in order}
         self.book = self.values
         self.table = widgets.HTML()
         self.message = widgets.HTML()
@@ -60,8 +57,9 @@ class Explorer:
         self._book_trace = self._trace()
         self._refresh()
         self._show_picture(Curves(self.plan.num_epochs).draw([], "按「训练」，曲线画在这里"))
+        moved = Settle(self._refresh)
         for slider in self.sliders.values():
-            slider.observe(self._moved, "value")
+            slider.observe(moved, "value")
         self.train_button.on_click(lambda _: self._start())
         self.stop_button.on_click(lambda _: self.stop())
         self.reset_button.on_click(lambda _: self.reset())
@@ -108,7 +106,7 @@ class Explorer:
             self._say(plot.note or f"{'停在' if self._stopping else '完成：'}{plot.status()}（{name}）",
                       error=bool(plot.note))
         except Exception as error:  # 回调里的异常没有别处可看
-            self._say(_first_line(error), error=True)
+            self._say(first_line(error), error=True)
         finally:
             if stepper is not None:
                 worker.submit(stepper.close).result()
@@ -135,29 +133,11 @@ class Explorer:
         size = self.values["size"]
         return trace(net, (*self.shape[:2], size, size))
 
-    _timer: asyncio.TimerHandle | None = None
-    _first_move: float | None = None
-
-    def _moved(self, _: Any) -> None:
-        """一连串移动只算最后的值：停下 30 毫秒就算，一直在动也至多等 0.2 秒。"""
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # 不在内核里
-            self._refresh()
-            return
-        if self._timer:
-            self._timer.cancel()
-        else:
-            self._first_move = loop.time()
-        wait = min(_SETTLE, max(0.0, self._first_move + _PATIENCE - loop.time()))
-        self._timer = loop.call_later(wait, self._refresh)
-
     def _refresh(self) -> None:
-        self._timer = None
         try:
             now = self._trace()
         except Exception as error:  # 包括网络函数自己抛出的：都要说出来，下一次移动照常
-            self.table.value = f'<p style="{_RED}">✗ {escape(_first_line(error))}</p>'
+            self.table.value = f'<p style="{RED}">✗ {escape(first_line(error))}</p>'
             return
         book = self._book_trace
         same = (now.params, now.macs) == (book.params, book.macs)
@@ -173,7 +153,7 @@ class Explorer:
         return ", ".join(changed) or "书上的值"
 
     def _say(self, text: str, error: bool = False) -> None:
-        self.message.value = f'<span style="{_RED if error else ""}">{escape(text)}</span>'
+        self.message.value = f'<span style="{RED if error else ""}">{escape(text)}</span>'
 
     def _show_picture(self, png: bytes) -> None:
         self.picture.value = png
@@ -184,23 +164,3 @@ class Explorer:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # 没有内核的地方（GitHub、导出的网页）显示 HTML 的形状表；有内核的地方显示滑块
         return self.box._repr_mimebundle_() | {"text/plain": repr(self), "text/html": self.table.value}
-
-
-def _slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
-    common = {"description": _LABELS.get(name, name), "style": {"description_width": "8em"},
-              "layout": widgets.Layout(width="34em")}
-    if isinstance(allowed, bool):
-        return widgets.Checkbox(value=default, **common)
-    if isinstance(allowed, list):
-        return widgets.SelectionSlider(options=allowed, value=default, **common)
-    low, high, *step = allowed
-    if name == "lr":
-        return widgets.FloatLogSlider(value=default, min=math.log10(low), max=math.log10(high),
-                                      step=0.01, readout_format=".3g", **common)
-    kind = widgets.IntSlider if all(isinstance(v, int) for v in (*allowed, default)) else widgets.FloatSlider
-    return kind(value=default, min=low, max=high, step=step[0] if step else 1 if kind is widgets.IntSlider else 0.1,
-                **common)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -513,7 +513,7 @@ def padded_shortcut(_, X):
     nn.Sequential(nn.Conv2d(1, 1, 3), Call(padded_shortcut), nn.Conv2d(4, 1, 3)),
     nn.Sequential(Call(lambda _, X: F.avg_pool2d(F.avg_pool2d(X, 3), 2))),
     nn.Sequential(nn.Conv2d(1, 4, 3), nn.LocalResponseNorm(3), nn.Conv2d(4, 1, 3)),
-    nn.Sequential(nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 4, padding="same"), nn.ReflectionPad2d(3),
+    nn.Sequential(nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, padding="same"), nn.ReflectionPad2d(3),
                   nn.Conv2d(1, 1, 3)),
     # 两条路一偏左、一偏右，并起来比任何一条都宽
     nn.Sequential(Concat(nn.Sequential(nn.ZeroPad2d((2, 0, 2, 0)), nn.Conv2d(1, 1, 3)),

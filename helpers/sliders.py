@@ -1,0 +1,98 @@
+"""滑块，以及由滑块控制的图。"""
+
+import asyncio
+import inspect
+import math
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import ipywidgets as widgets
+
+from helpers.plotting import Picture
+
+RED = "color:#d62728"
+_SETTLE, _PATIENCE = 0.03, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
+_LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
+
+
+def make_slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
+    """一个滑块：(低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关；lr 用对数刻度。"""
+    common = {"description": _LABELS.get(name, name), "style": {"description_width": "8em"},
+              "layout": widgets.Layout(width="34em")}
+    if isinstance(allowed, bool):
+        return widgets.Checkbox(value=default, **common)
+    if isinstance(allowed, list):
+        return widgets.SelectionSlider(options=allowed, value=default, **common)
+    low, high, *step = allowed
+    if name == "lr":
+        return widgets.FloatLogSlider(value=default, min=math.log10(low), max=math.log10(high),
+                                      step=0.01, readout_format=".3g", **common)
+    kind = widgets.IntSlider if all(isinstance(v, int) for v in (*allowed, default)) else widgets.FloatSlider
+    return kind(value=default, min=low, max=high, step=step[0] if step else 1 if kind is widgets.IntSlider else 0.1,
+                **common)
+
+
+class Settle:
+    """把一连串移动合成一次 `action()`：停下 30 毫秒就做，一直在动也至多等 0.2 秒。"""
+
+    def __init__(self, action: Callable[[], None]):
+        self.action = action
+        self._timer: asyncio.TimerHandle | None = None
+        self._first = 0.0
+
+    def __call__(self, _: Any = None) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # 不在内核里
+            self.action()
+            return
+        if self._timer:
+            self._timer.cancel()
+        else:
+            self._first = loop.time()
+        wait = min(_SETTLE, max(0.0, self._first + _PATIENCE - loop.time()))
+        self._timer = loop.call_later(wait, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        self.action()
+
+
+class Interactive:
+    """由滑块控制的一张图。
+
+    draw: 由滑块的值画出 Picture 的函数，参数的默认值是滑块的起点。
+    ranges: 每个参数的范围，写法见 `make_slider`。
+    没有内核的地方（GitHub）显示默认值的图。
+    """
+
+    def __init__(self, draw: Callable[..., Picture], **ranges: Any):
+        self.draw = draw
+        defaults = {name: p.default for name, p in inspect.signature(draw).parameters.items()}
+        self.sliders = {name: make_slider(name, allowed, defaults[name]) for name, allowed in ranges.items()}
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
+        self.message = widgets.HTML()
+        self.box = widgets.VBox([*self.sliders.values(), self.message, self.picture])
+        self._refresh()
+        moved = Settle(self._refresh)
+        for slider in self.sliders.values():
+            slider.observe(moved, "value")
+
+    def _refresh(self) -> None:
+        try:
+            self.picture.value = self.draw(**{name: slider.value for name, slider in self.sliders.items()}).png
+            self.message.value = ""
+        except Exception as error:  # 回调里的异常没有别处可看；下一次移动照常
+            self.message.value = f'<span style="{RED}">✗ {escape(first_line(error))}</span>'
+
+    def __repr__(self) -> str:
+        return f"Interactive({self.draw.__name__})"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return self.box._repr_mimebundle_() | {"text/plain": repr(self), "image/png": bytes(self.picture.value)}
+
+
+def first_line(error: Exception) -> str:
+    """报错的第一行，用在滑块下面。"""
+    return str(error).strip().split("\n")[0] or type(error).__name__
