@@ -27,7 +27,7 @@ class Explorer:
 
     make: 网络函数，如 lenet；它的默认值就是书上的网络。
     shape: 书上的输入形状 (B, C, H, W)。
-    plan: 训练计划，批量、轮数、图片张数由它定；默认见 `budget`。
+    plan: 这台机器的训练计划：滑块从它的宽度、边长和学习率开始，批量、轮数、图片张数由它定；默认见 `budget`。
     ranges: 每个滑块的范围，名字是 make 的参数，另有 size（输入边长）和 lr（学习率，对数刻度）：
         (低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关。
 
@@ -43,18 +43,19 @@ class Explorer:
         self.plan = plan or budget(size=shape[-1], without_gpu={"images": 6_000, "num_epochs": 5})
         self.runs: list[tuple[str, list[Point]]] = []
         defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
-        defaults |= {"size": shape[-1], "lr": self.plan.lr}
+        book = defaults | self.plan.book.widths | {"size": shape[-1], "lr": self.plan.book.lr}
+        start = book | self.plan.widths | {"size": self.plan.size, "lr": self.plan.lr}
         ranges = {"size": (shape[-1], shape[-1]), "lr": (1e-3, 10)} | ranges
         order = [*(name for name in ranges if name not in ("size", "lr")), "size", "lr"]
-        self.sliders = {name: make_slider(name, ranges[name], defaults[name]) for name in order}
-        self.book = self.values
+        self.sliders = {name: make_slider(name, ranges[name], start[name]) for name in order}
+        self.book = {name: book[name] for name in order}
         self.table = widgets.HTML()
         self.message = widgets.HTML()
         self.train_button = widgets.Button(description="训练", button_style="primary", icon="play")
         self.stop_button = widgets.Button(description="停止", icon="stop", disabled=True)
         self.reset_button = widgets.Button(description="回到书上的值", icon="undo")
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
-        self._book_trace = self._trace()
+        self._book_trace = self._trace(self.book)
         self._refresh()
         self._show_picture(Curves(self.plan.num_epochs).draw([], "按「训练」，曲线画在这里"))
         moved = Settle(self._refresh)
@@ -73,8 +74,9 @@ class Explorer:
 
     def build(self) -> nn.Module:
         """按滑块此刻的值建网络，在训练用的设备上，Xavier 初始化；走不通时抛出 ValueError。"""
-        self._trace()
-        return self._make().to(pick_device()).apply(xavier)
+        values = self.values
+        self._trace(values)
+        return self._make(values).to(pick_device()).apply(xavier)
 
     def reset(self) -> None:
         """所有滑块回到书上的值。"""
@@ -124,18 +126,17 @@ class Explorer:
     def _start(self) -> None:
         self._task = asyncio.ensure_future(self.train())
 
-    def _make(self) -> nn.Module:
-        return self.make(**{name: value for name, value in self.values.items() if name not in ("size", "lr")})
+    def _make(self, values: dict[str, Any]) -> nn.Module:
+        return self.make(**{name: value for name, value in values.items() if name not in ("size", "lr")})
 
-    def _trace(self) -> Trace:
+    def _trace(self, values: dict[str, Any]) -> Trace:
         with torch.device("meta"):  # 不分配权重
-            net = self._make()
-        size = self.values["size"]
-        return trace(net, (*self.shape[:2], size, size))
+            net = self._make(values)
+        return trace(net, (*self.shape[:2], values["size"], values["size"]))
 
     def _refresh(self) -> None:
         try:
-            now = self._trace()
+            now = self._trace(self.values)
         except Exception as error:  # 包括网络函数自己抛出的：都要说出来，下一次移动照常
             self.table.value = f'<p style="{RED}">✗ {escape(first_line(error))}</p>'
             return
@@ -163,4 +164,4 @@ class Explorer:
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # 没有内核的地方（GitHub、导出的网页）显示 HTML 的形状表；有内核的地方显示滑块
-        return self.box._repr_mimebundle_() | {"text/plain": repr(self), "text/html": self.table.value}
+        return self.box._repr_mimebundle_() | {"text/plain": repr(self), "text/html": self._book_trace.html()}

@@ -6,7 +6,7 @@ import time
 import pytest
 from torch import nn
 
-from helpers import Explorer, Plan
+from helpers import Explorer, Plan, budget
 from helpers.notebook import load
 
 lenet = load("7.1").lenet
@@ -53,7 +53,7 @@ def test_an_exception_in_the_network_function_is_said():
 def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
     computed = []
     original = explorer._trace
-    explorer._trace = lambda: computed.append(1) or original()
+    explorer._trace = lambda values: computed.append(1) or original(values)
 
     async def drag():
         for i in range(100):
@@ -119,6 +119,15 @@ def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
     monkeypatch.setattr("helpers.explorer.steps", steps)
     asyncio.run(explorer.train())
     assert "学习率 10 太大" in explorer.message.value and "#d62728" in explorer.message.value
+
+
+def test_sliders_start_at_the_plan_and_reset_to_the_book():
+    plan = budget(lr=0.9, size=28).change(c1=3, size=29, lr=0.5)
+    explorer = Explorer(lenet, (1, 1, 28, 28), plan=plan, c1=(1, 32), size=(16, 48))
+    assert explorer.values == {"c1": 3, "size": 29, "lr": pytest.approx(0.5, rel=0.02)}
+    assert "background" in explorer.table.value and "1×6×28×28" in explorer._repr_mimebundle_()["text/html"]
+    explorer.reset()
+    assert explorer.values == {"c1": 6, "size": 28, "lr": pytest.approx(0.9)}
 
 
 def test_choices_and_switches_become_their_own_widgets():
