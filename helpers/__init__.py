@@ -8,6 +8,8 @@ from helpers.training import Point, accuracy, fit, xavier
 from helpers.diagnosis import official_band
 from helpers.plotting import LivePlot, Picture, compare_curves
 from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
+from helpers.figures import block_stacks, dots, receptive_fields
+from helpers.figures import flow_chart
 from helpers.plan import Plan, budget
 from helpers.runs import Run, train
 from helpers.sliders import Interactive
@@ -22,6 +24,8 @@ __all__ = [
     "official_band",
     "LivePlot", "Picture", "compare_curves",
     "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",
+    "block_stacks", "dots", "receptive_fields",
+    "flow_chart",
     "Plan", "budget",
     "Run", "train",
     "Interactive", "Explorer",

@@ -149,7 +149,8 @@ class Explorer:
 
     def _label(self) -> str:
         """这次训练与书上不同的值。"""
-        changed = [f"{name}={value:.3g}" if isinstance(value, float) else f"{name}={value}"
+        changed = [f"{name}={value:.3g}" if isinstance(value, float)
+                   else f"{name}={getattr(self.sliders[name], 'label', value)}"  # 选项有名字就写名字
                    for name, value in self.values.items() if value != self.book[name]]
         return ", ".join(changed) or "书上的值"
 

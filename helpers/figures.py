@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch, Rectangle
 from torch import Tensor, nn
+from wcwidth import wcswidth
 
 from helpers.data import LABELS
 from helpers.modes import evaluating
-from helpers.plotting import GREY, Picture, chinese, picture
+from helpers.plotting import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
+from helpers.trace import Trace, trace
 
 # 淡色底、深色字，在亮色和暗色主题里都看得清
 _COLORS = {"Conv2d": "#cfe2f3", "Linear": "#f9cb9c", "pool": "#d9ead3", "other": "#eeeeee"}
@@ -167,3 +170,267 @@ def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
 
 def _window(size: int | tuple[int, ...]) -> str:
     return "×".join(map(str, _pair(size)))
+
+
+def block_stacks(nets: dict[str, nn.Sequential], shape: tuple[int, ...]) -> Picture:
+    """每个网络自下而上一列；以汇聚层收尾的一组层框成一块，全连接层框成最后一块，框的右边是这一块的输出形状。
+
+    nets: 标题到 nn.Sequential，可以嵌套；shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
+    """
+    columns = {title: _blocks(net, shape) for title, net in nets.items()}
+    heights = {title: sum(0.62 * len(boxes) + 0.45 for boxes, _ in blocks) for title, blocks in columns.items()}
+    tallest = max(heights.values())
+    with chinese():
+        figure = Figure(figsize=(4.4 * len(columns), 0.5 * (tallest + 1.2)), dpi=100)
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(0, len(columns)), ylim=(-0.9, tallest + 0.3))
+        axes.axis("off")
+        for i, (title, blocks) in enumerate(columns.items()):
+            y = 0.0
+            axes.text(i + 0.39, -0.6, " @ ".join([str(shape[1]), "×".join(map(str, shape[2:]))]) + " 图像",
+                      ha="center", va="center", fontsize=9)
+            for boxes, out_text in blocks:
+                top = y + 0.62 * len(boxes) + 0.12
+                axes.add_patch(FancyBboxPatch((i + 0.03, y), 0.72, top - y, facecolor="none", edgecolor="#888888",
+                                              linestyle="--", boxstyle="round,pad=0,rounding_size=0.02"))
+                axes.annotate("", (i + 0.39, y), (i + 0.39, y - 0.33),
+                              arrowprops={"arrowstyle": "->", "color": "#666666"})
+                for j, (text, kind) in enumerate(boxes):
+                    axes.add_patch(FancyBboxPatch((i + 0.05, y + 0.62 * j + 0.12), 0.68, 0.5, edgecolor="#cccccc",
+                                                  facecolor=_COLORS.get(kind, _COLORS["other"]),
+                                                  boxstyle="round,pad=0,rounding_size=0.02"))
+                    axes.text(i + 0.39, y + 0.62 * j + 0.36, text, ha="center", va="center", fontsize=8.5)
+                axes.text(i + 0.77, top - 0.36, out_text, ha="left", va="center", fontsize=8.5, color="#555555")
+                y = top + 0.33
+            axes.text(i + 0.39, heights[title] - 0.02, title, ha="center", va="center", fontsize=12)
+    return picture(figure, "、".join(columns) + " 画成块")
+
+
+def _blocks(net: nn.Sequential, shape: tuple[int, ...]) -> list[tuple[list[tuple[str, str]], str]]:
+    """网络分成块：(框的文字和种类, 输出形状)；汇聚层结束一块，展平之后是新的一块。"""
+    layers = [module for module in net.modules() if not list(module.children())]
+    blocks: list[tuple[list[tuple[str, str]], str]] = []
+    fresh = True  # 下一层另起一块
+    for module, layer in zip(layers, trace(net, shape, depth=99), strict=True):
+        kind = type(module).__name__
+        if isinstance(module, nn.Flatten):
+            fresh = True
+            continue
+        boxes = [] if fresh else blocks.pop()[0]
+        if boxes and (kind in _ACTIVATIONS or isinstance(module, nn.Dropout)):
+            boxes[-1] = (f"{boxes[-1][0]}，{describe(module)}", boxes[-1][1])
+        else:
+            boxes.append((describe(module), "pool" if "Pool" in kind else kind))
+        channels, *sizes = map(str, layer.out_shape[1:])
+        blocks.append((boxes, f"{channels} @ {'×'.join(sizes)}" if sizes else channels))
+        fresh = "Pool" in kind
+    return blocks
+
+
+def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
+                     at: tuple[float, float] = (0.5, 0.5)) -> Picture:
+    """前 count 层（默认全部）的一格看得到的窗口，画在图像上；右边是窗口怎样随深度变大。
+
+    X: (1, 1, H, W)；table: trace 走过同样大小的输入得到的清单，只画卷积层和汇聚层，填充应当左右对称；
+    at: 这一格在特征图上的位置 (行, 列)，0–1。
+    """
+    layers = [layer for layer in table if "Conv" in layer.kind or "Pool" in layer.kind]
+    count = len(layers) if count is None else count
+    colors = [BLUE if "Conv" in layer.kind else GREEN for layer in layers]
+    size = X.shape[-1]
+    with chinese():
+        figure = Figure(figsize=(8.4, 3.9), dpi=100)
+        left, right = figure.subplots(1, 2, width_ratios=(1, 1.35))
+        left.imshow(X[0, 0].float().cpu().numpy(), cmap="gray_r")
+        deepest = layers[count - 1]
+        cells = deepest.out_shape[-1]
+        focus = [(min(int(share * cells), cells - 1) + 0.5) * size / cells for share in at]
+        for layer, color in zip(layers[:count], colors, strict=False):
+            step, field = size / layer.out_shape[-1], layer.receptive_field
+            row, column = ((int(place / step) + 0.5) * step - 0.5 for place in focus)  # 离最深那一格最近的一格
+            last = layer is deepest
+            left.add_patch(Rectangle((column - field / 2, row - field / 2), field, field, fill=False,
+                                     edgecolor=ORANGE if last else color, lw=2.5 if last else 1))
+        left.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xticks=[], yticks=[])
+        left.spines[:].set(visible=True, color=GREY)
+        left.set_title(f"第 {count} 层 {'×'.join(map(str, deepest.out_shape[1:]))} 里的一格", fontsize=10)
+        fields = [layer.receptive_field for layer in layers]
+        bars = right.bar(range(1, len(layers) + 1), fields, color=colors)
+        for i, bar in enumerate(bars):
+            bar.set(alpha=1 if i < count else 0.25, color=ORANGE if i == count - 1 else colors[i])
+        right.bar_label(bars, fontsize=8)
+        right.axhline(size, color=GREY, lw=1, ls="--")
+        right.text(0.4, size, f"图像边长 {size}", va="bottom", fontsize=8, color="#666666")
+        right.set(xticks=range(1, len(layers) + 1), ylim=(0, 1.12 * max(size, *fields)))
+        right.set_xlabel("第几层（蓝：卷积，绿：汇聚，橙：左图的这一层）")
+        right.set_title("感受野的边长（像素）", loc="left", fontsize=10)
+        figure.subplots_adjust(left=0.01, right=0.99, bottom=0.13, top=0.91, wspace=0.1)
+    return picture(figure, f"第 {count} 层的感受野 {deepest.receptive_field}×{deepest.receptive_field}")
+
+
+def dots(values: dict[str, Sequence[float]], label: str) -> Picture:
+    """每个名字一行，每次测量一个点，竖线是平均数；比较差别与波动哪个大。label: 横轴的量和单位。"""
+    with chinese():
+        figure = Figure(figsize=(8.4, 0.45 * len(values) + 0.9), dpi=100)
+        axes = figure.subplots()
+        for i, numbers in enumerate(values.values()):
+            axes.plot(numbers, [i] * len(numbers), "o", ms=7, color=BLUE, alpha=0.5, mew=0)
+            axes.plot([np.mean(numbers)] * 2, [i - 0.3, i + 0.3], color=ORANGE, lw=2)
+            axes.text(np.mean(numbers), i + 0.32, f"{np.mean(numbers):.3g}", ha="center", va="top", fontsize=8)
+        axes.set(ylim=(len(values) - 0.3, -0.5), xlabel=label)
+        axes.set_yticks(range(len(values)), list(values))
+        axes.grid(axis="x", alpha=0.25)
+        figure.tight_layout()
+    return picture(figure, label + "：" + "、".join(values))
+
+
+def flow_chart(charts: dict[str, Sequence], input_text: str = "x", output_text: str = "") -> Picture:
+    """自下而上的流程图，中间可以分成几条路再合起来；每个标题一张，并排。
+
+    charts: 标题到一串东西：模块画成框（nn.Sequential 逐层画），文字画成框，"+" 画成圆圈，
+        列表是并行的几条路，每条是一个模块或者又一串；nn.Identity 和空的一串是一条直线；
+        字典 {文字: 一串东西} 外面画虚线框。
+    input_text, output_text: 写在最下面和最上面的文字。
+    """
+    flows = {title: _flow(items) for title, items in charts.items()}
+    width = 0.3 + 0.069 * max(wcswidth(line) for flow in flows.values() for line in _lines(flow))
+    spans = [_span(flow, width) for flow in flows.values()]
+    tall = max(_height(flow) for flow in flows.values())
+    with chinese():
+        figure = Figure(figsize=(sum(low + high for low, high in spans) + 0.5 * len(spans), tall + 1.05), dpi=100)
+        axes = figure.add_axes((0, 0, 1, 1))  # 单位是英寸
+        axes.set(xlim=(0, figure.get_figwidth()), ylim=(-0.35, tall + 0.7))
+        axes.axis("off")
+        left = 0.0
+        for (title, flow), (low, high) in zip(flows.items(), spans, strict=True):
+            x = left + 0.25 + low
+            left += low + high + 0.5
+            axes.text(x, -0.18, input_text, ha="center", va="center", fontsize=9)
+            top = _draw_flow(axes, flow, x, 0.0, width)
+            axes.annotate("", (x, top + 0.22), (x, top), arrowprops=_ARROW)
+            axes.text(x, top + 0.26, output_text, ha="center", va="bottom", fontsize=9)
+            axes.text((x - low + x + high) / 2, tall + 0.55, title, ha="center", va="center", fontsize=11)
+    return picture(figure, "、".join(charts))
+
+
+_ARROW = {"arrowstyle": "-|>", "color": "#666666", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
+_GAP, _FRAME, _BAND = 0.22, 0.12, 0.22  # 英寸：两个框之间，框到虚线，虚线框里写字的一条
+
+
+def _flow(items: nn.Module | Sequence) -> list:
+    """一串东西变成文字（框）、列表（并行的几条路）和二元组（虚线框的文字，里面的一串）。"""
+    if isinstance(items, nn.Module):
+        items = items if isinstance(items, nn.Sequential) else [items]
+    flow = []
+    for item in items:
+        if isinstance(item, str):
+            flow.append(item)
+        elif isinstance(item, nn.Sequential):
+            flow += _flow(item)
+        elif isinstance(item, list):
+            flow.append([_flow(path) for path in item])
+        elif isinstance(item, dict):
+            flow += [(text, _flow(inside)) for text, inside in item.items()]
+        elif not isinstance(item, nn.Identity):
+            flow.append(describe(item))
+    return flow
+
+
+def _lines(flow: list) -> list[str]:
+    lines = []
+    for item in flow:
+        if isinstance(item, str):
+            lines += item.split("\n")
+        else:
+            lines += [line for path in (item if isinstance(item, list) else item[1:]) for line in _lines(path)]
+    return lines
+
+
+def _span(flow: list, width: float) -> tuple[float, float]:
+    """一串东西从主干向左、向右各占多宽。"""
+    low = high = width / 2 if any(isinstance(item, str) and item != "+" for item in flow) else 0.12
+    for item in flow:
+        if isinstance(item, tuple):
+            low, high = (max(side, inside + _FRAME) for side, inside in zip((low, high), _span(item[1], width),
+                                                                            strict=True))
+    for item in flow:
+        if isinstance(item, list):
+            sides = [_span(path, width) for path in item]
+            offsets = _offsets(item, width)
+            low = max(low, max(side[0] - x for side, x in zip(sides, offsets, strict=True)))
+            high = max(high, max(side[1] + x for side, x in zip(sides, offsets, strict=True)))
+    return low, high
+
+
+def _offsets(paths: list, width: float) -> list[float]:
+    """几条路的中线离主干多远；主干对着有框的那几条路的正中。"""
+    centers, left = [], 0.0
+    for low, high in (_span(path, width) for path in paths):
+        centers.append(left + low)
+        left += low + high + 0.2
+    boxed = [x for x, path in zip(centers, paths, strict=True) if path] or centers
+    trunk = (boxed[0] + boxed[-1]) / 2
+    return [x - trunk for x in centers]
+
+
+def _height(flow: list) -> float:
+    """一串东西有多高，连同每一项前面的空隙。"""
+    height = 0.0
+    for item in flow:
+        if isinstance(item, str):
+            height += _GAP + (0.26 if item == "+" else 0.14 + 0.17 * len(item.split("\n")))
+        elif isinstance(item, list):
+            height += _GAP / 2 + max(map(_height, item))
+        else:
+            height += _height(item[1]) + _BAND
+    return height
+
+
+def _draw_flow(axes: Axes, flow: list, x: float, y: float, width: float) -> float:
+    """从 (x, y) 往上画一串东西，返回顶端的 y。"""
+    ends: list[tuple[float, float]] = [(x, y)]  # 等着接到下一项的线头
+    for item in flow:
+        if isinstance(item, list):
+            split = y + _GAP / 2
+            xs = [x + offset for offset in _offsets(item, width)]
+            axes.plot([x, x], [y, split], color="#666666", lw=1)
+            axes.plot([min(xs), max(xs)], [split, split], color="#666666", lw=1)
+            ends = [(end, _draw_flow(axes, path, end, split, width)) for end, path in zip(xs, item, strict=True)]
+            y = split + max(map(_height, item))
+            continue
+        if isinstance(item, tuple):
+            low, high = _span(item[1], width)
+            top = _draw_flow(axes, item[1], x, y, width) + _BAND
+            axes.add_patch(FancyBboxPatch((x - low - _FRAME, y + _GAP - _FRAME), low + high + 2 * _FRAME,
+                                          top - y - _GAP + _FRAME, facecolor="none", edgecolor="#888888",
+                                          linestyle="--", boxstyle="round,pad=0,rounding_size=0.05"))
+            axes.text(x - low, top - _BAND / 2, item[0], va="center", fontsize=9, color="#555555")
+            axes.plot([x, x], [top - _BAND, top], color="#666666", lw=1)
+            y, ends = top, [(x, top)]
+            continue
+        height = _height([item]) - _GAP
+        bottom, middle = y + _GAP, y + _GAP + height / 2
+        for end, start in ends:
+            if end == x:
+                axes.annotate("", (x, bottom), (x, start), arrowprops=_ARROW)
+            elif item == "+":  # 从旁边进圆圈
+                axes.plot([end, end], [start, middle], color="#666666", lw=1)
+                axes.annotate("", (x + (0.13 if end > x else -0.13), middle), (end, middle), arrowprops=_ARROW)
+            else:
+                turn = y + _GAP / 3
+                axes.plot([end, end, x], [start, turn, turn], color="#666666", lw=1)
+                axes.annotate("", (x, bottom), (x, turn), arrowprops=_ARROW)
+        if item == "+":
+            axes.add_patch(Circle((x, middle), 0.13, facecolor="white", edgecolor="#666666"))
+        else:
+            axes.add_patch(FancyBboxPatch((x - width / 2, bottom), width, height, facecolor=_text_color(item),
+                                          edgecolor="#888888", boxstyle="round,pad=0,rounding_size=0.05"))
+        axes.text(x, middle, item, ha="center", va="center", fontsize=9, linespacing=1.25)
+        y = bottom + height
+        ends = [(x, y)]
+    return y
+
+
+def _text_color(text: str) -> str:
+    kinds = {"卷积层": "Conv2d", "全连接层": "Linear", "汇聚层": "pool"}
+    return _COLORS[next((kind for word, kind in kinds.items() if word in text), "other")]

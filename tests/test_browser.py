@@ -60,12 +60,10 @@ def page(lab):
 def run_all(page, url, seconds):
     """打开笔记本，从菜单里运行所有单元格，等到最后一个跑完。"""
     page.goto(url)
-    page.locator(".jp-NotebookPanel-toolbar").wait_for(timeout=60_000)
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=60_000)
+    page.get_by_text(re.compile(r"\| Idle$")).first.wait_for(timeout=120_000)  # 内核真的连上了
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.wait_for_function(
-        """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status == 'busy'""")
+    page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").wait_for()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").wait_for(timeout=1_000 * seconds)
 
 

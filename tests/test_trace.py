@@ -338,21 +338,29 @@ def test_the_network_comes_back_as_it_was(device, broken, real):
     assert seen  # 读者自己的钩子照常运行
 
 
-def test_batch_norm_from_scratch_of_the_book_still_runs_afterwards():
-    # 书上 7.5 节的 BatchNorm 在 forward 里把统计量移到输入所在的设备
+def test_batch_norm_from_scratch_of_the_book():
+    # 书上 7.5 节：不求导时用移动平均，还会把它移到输入所在的设备
     def forward(net, X):
         if net.mean.device != X.device:
             net.mean = net.mean.to(X.device)
-        return X - net.mean
+        return X - (X.mean(dim=(0, 2, 3), keepdim=True) if torch.is_grad_enabled() else net.mean)
 
     net = nn.Sequential(nn.Conv2d(1, 3, 3), Call(forward))
     net[1].mean = torch.ones(1, 3, 1, 1)
-    trace(net, (1, 1, 8, 8))
-    assert net(torch.zeros(1, 1, 8, 8)).device.type == "cpu"
+    assert trace(net, (1, 1, 8, 8))[1].receptive_field == 3
+    assert net[1].mean.device.type == "cpu"
+
+
+def test_a_network_in_training_is_traced_as_in_use():
+    # 训练时，一个数算不出批量的方差
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(3)).train()
+    assert trace(net, (1, 3, 8, 8))[-1].out_shape == (1, 3, 1, 1)
+    assert net.training and net[1].training
 
 
 def test_random_numbers_of_a_training_thread_are_not_rewound():
     def forward(_, X):
+        X = X + 1
         thread = threading.Thread(target=torch.rand, args=(1,))
         thread.start()
         thread.join()
@@ -491,7 +499,7 @@ def test_receptive_field_of_a_random_stack(seed):
     expected = field_by_autograd(twin)
     table = trace(net.double(), (1, 1, 192, 192))
     assert table[-1].receptive_field == expected[1]
-    turned = trace(Call(lambda net, X: net.body(X.mT), body=net), (1, 1, 192, 192))
+    turned = trace(Call(lambda net, X: net.body(X.mT), body=net), (1, 1, 180, 192))
     assert turned[-1].receptive_field == expected[1]
 
 
