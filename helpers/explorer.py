@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from html import escape
@@ -20,6 +21,7 @@ from helpers.trace import Shape, Trace, trace
 from helpers.training import Point, steps, xavier
 
 _END = object()
+_WIDTH = 5.2  # 曲线的宽，英寸：在形状表旁边放得下
 
 
 class Explorer:
@@ -57,7 +59,7 @@ class Explorer:
         self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         self._book_trace = self._trace(self.book)
         self._refresh()
-        self._show_picture(Curves(self.plan.num_epochs).draw([], "按「训练」，曲线画在这里"))
+        self._show_picture(Curves(self.plan.num_epochs, width=_WIDTH).draw([], "按「训练」，曲线画在这里"))
         moved = Settle(self._refresh)
         for slider in self.sliders.values():
             slider.observe(moved, "value")
@@ -65,7 +67,9 @@ class Explorer:
         self.stop_button.on_click(lambda _: self.stop())
         self.reset_button.on_click(lambda _: self.reset())
         buttons = widgets.HBox([self.train_button, self.stop_button, self.reset_button])
-        self.box = widgets.VBox([*self.sliders.values(), buttons, self.message, self.table, self.picture])
+        controls = widgets.VBox([*self.sliders.values(), buttons, self.message, self.picture])
+        # 屏幕够宽时滑块和曲线在左、表在右，一眼都看得到；不够宽就上下排
+        self.box = widgets.HBox([controls, self.table], layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 24px"))
 
     @property
     def values(self) -> dict[str, Any]:
@@ -97,7 +101,7 @@ class Explorer:
             stepper = steps(self.build(), train, test, lr=lambda: self.sliders["lr"].value,
                             num_epochs=self.plan.num_epochs)
             self._say(f"正在训练：{name}")
-            with LivePlot(self.plan.num_epochs, past=self.runs, show=self._show_picture) as plot:
+            with LivePlot(self.plan.num_epochs, past=self.runs, width=_WIDTH, show=self._show_picture) as plot:
                 loop = asyncio.get_running_loop()
                 while not self._stopping:
                     point = await loop.run_in_executor(worker, next, stepper, _END)
@@ -151,7 +155,7 @@ class Explorer:
         """这次训练与书上不同的值。"""
         changed = [f"{name}={value:.3g}" if isinstance(value, float)
                    else f"{name}={getattr(self.sliders[name], 'label', value)}"  # 选项有名字就写名字
-                   for name, value in self.values.items() if value != self.book[name]]
+                   for name, value in self.values.items() if not _same(value, self.book[name])]
         return ", ".join(changed) or "书上的值"
 
     def _say(self, text: str, error: bool = False) -> None:
@@ -166,3 +170,8 @@ class Explorer:
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # 没有内核的地方（GitHub、导出的网页）显示 HTML 的形状表；有内核的地方显示滑块
         return self.box._repr_mimebundle_() | {"text/plain": repr(self), "text/html": self._book_trace.html()}
+
+
+def _same(value: Any, book: Any) -> bool:
+    """浮点数的滑块停在最近的刻度上，差千分之几算相同。"""
+    return math.isclose(value, book, rel_tol=0.005) if isinstance(value, float) else value == book

@@ -64,11 +64,12 @@ def _encode(canvas: FigureCanvasAgg) -> bytes:
 class Curves:
     """左边损失、右边精度；坐标轴只画一次，之后每一帧只画线和标题。
 
-    num_epochs: 横轴的长度；past: 要在背景里对照的旧曲线 [(名字, 点), …]；band: 官方区间。
+    num_epochs: 横轴的长度；past: 要在背景里对照的旧曲线 [(名字, 点), …]；band: 官方区间；width: 宽，英寸。
     """
 
-    def __init__(self, num_epochs: int, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None):
-        self.num_epochs, self.past, self.band = max(1, num_epochs), past, band
+    def __init__(self, num_epochs: int, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
+                 width: float = 8.4):
+        self.num_epochs, self.past, self.band, self.width = max(1, num_epochs), past, band, width
         self.top = 2.5  # 损失轴的上限：随机猜是 2.3
         self._lay_out()
 
@@ -92,10 +93,11 @@ class Curves:
     def _lay_out(self) -> None:
         """画坐标轴和背景里的一切，存成底图。"""
         with chinese():
-            self.figure = Figure(figsize=(8.4, 3.2), dpi=100)
+            self.figure = Figure(figsize=(self.width, 3.2), dpi=100)
             self.canvas = FigureCanvasAgg(self.figure)
             left, right = self.figure.subplots(1, 2)
-            self.figure.subplots_adjust(left=0.06, right=0.98, bottom=0.18, top=0.82, wspace=0.16)
+            self.figure.subplots_adjust(left=0.5 / self.width, right=0.98, bottom=0.18, top=0.82,
+                                        wspace=0.5 / self.width + 0.1)
             for axes, top, label in ((left, self.top, "损失"), (right, 1.0, "精度")):
                 axes.set(xlim=(0, self.num_epochs * 1.03), ylim=(0, top))
                 _decorate(axes, label)
@@ -112,8 +114,9 @@ class Curves:
             self.lines = [*left.plot([], [], color=BLUE, animated=True),
                           *right.plot([], [], color=BLUE, animated=True, label="训练"),
                           *right.plot([], [], color=ORANGE, marker="o", ms=3.5, animated=True, label="测试")]
-            right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, frameon=False, ncols=3, fontsize=9)
-            self.title = self.figure.text(0.06, 0.94, "", animated=True)
+            right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, frameon=False, ncols=3, fontsize=9,
+                         handlelength=1.2, columnspacing=1)
+            self.title = self.figure.text(0.5 / self.width, 0.94, "", animated=True)
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(self.figure.bbox)
 
@@ -153,18 +156,18 @@ class LivePlot:
 
     笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
     按下中断，或者损失溢出时，曲线和 `points`（Point 的列表）都留着，只说一句话。
-    past、band 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
+    past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
     """
 
     def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
-                 show: Callable[[bytes], None] | None = None):
+                 width: float = 8.4, show: Callable[[bytes], None] | None = None):
         self.points: list[Point] = []
         self.num_epochs, self.band = num_epochs, band
         self.note = ""
         self.seconds = 0.0  # 从进入到离开 with 的时间，画图在内
         self._speak = show is None  # 自己占一个单元格的输出时才打印；回调里不打印
         self._show = show or _notebook_display()
-        self._curves = Curves(num_epochs, past, band) if self._show else None
+        self._curves = Curves(num_epochs, past, band, width) if self._show else None
         self._next_frame = 0.0
 
     def __enter__(self) -> "LivePlot":

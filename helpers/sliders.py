@@ -19,7 +19,7 @@ _LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 def make_slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
     """一个滑块：(低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关；lr 用对数刻度。"""
     common = {"description": _LABELS.get(name, name), "style": {"description_width": "8em"},
-              "layout": widgets.Layout(width="34em")}
+              "layout": widgets.Layout(width="30em")}
     if isinstance(allowed, bool):
         return widgets.Checkbox(value=default, **common)
     if isinstance(allowed, list):
@@ -27,7 +27,7 @@ def make_slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
     low, high, *step = allowed
     if name == "lr":
         return widgets.FloatLogSlider(value=default, min=math.log10(low), max=math.log10(high),
-                                      step=0.01, readout_format=".3g", **common)
+                                      step=0.001, readout_format=".3g", **common)
     kind = widgets.IntSlider if all(isinstance(v, int) for v in (*allowed, default)) else widgets.FloatSlider
     return kind(value=default, min=low, max=high, step=step[0] if step else 1 if kind is widgets.IntSlider else 0.1,
                 **common)

@@ -29,6 +29,7 @@ def lab(tmp_path_factory):
     token = secrets.token_hex(16)
     log = (folder / "log").open("w")
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
+                               "--expose-app-in-browser",
                                f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'notebooks'}"],
                               stdout=log, stderr=log, cwd=folder)
     try:
@@ -51,7 +52,7 @@ def page(lab):
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1400, "height": 1100})
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(30_000)
         yield page
         browser.close()
@@ -61,6 +62,8 @@ def run_all(page, url, seconds):
     """打开笔记本，从菜单里运行所有单元格，等到最后一个跑完。"""
     page.goto(url)
     page.get_by_text(re.compile(r"\| Idle$")).first.wait_for(timeout=120_000)  # 内核真的连上了
+    if (news := page.get_by_role("button", name="No", exact=True)).is_visible():
+        news.click()
     page.get_by_role("menuitem", name="Run", exact=True).click()
     page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").wait_for()
@@ -87,7 +90,6 @@ def explorer(page):
 def test_a_reader_explores_lenet(lab, page):
     run_all(page, lab.format("7.1-lenet.ipynb"), 400)
     assert page.locator(".jp-RenderedText[data-mime-type='application/vnd.jupyter.error']").count() == 0
-    page.keyboard.press("Control+Home")
     page.get_by_role("heading", name="动手", exact=True).scroll_into_view_if_needed()
     box = explorer(page)
     before = box.locator("table").inner_text()
@@ -117,9 +119,7 @@ def test_a_reader_explores_lenet(lab, page):
         "() => [...document.querySelectorAll('.widget-html')].some(e => e.innerText.includes('停在'))")
     box.screenshot(path=SCREENSHOTS / "7.1-explorer-light.png")
 
-    page.get_by_role("menuitem", name="Settings", exact=True).click()
-    page.get_by_role("menuitem", name="Theme", exact=True).hover()
-    page.get_by_role("menuitem", name="JupyterLab Dark", exact=True).click()
-    page.locator("body[data-jp-theme-light=false]").wait_for()
+    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
     page.wait_for_timeout(500)
     explorer(page).screenshot(path=SCREENSHOTS / "7.1-explorer-dark.png")
