@@ -89,9 +89,12 @@ class Explorer:
 
     async def train(self) -> Picture:
         """用滑块此刻的值训练一次，与按「训练」相同；学习率滑块在训练中仍然起作用。返回最后的曲线。"""
-        if Explorer._active:
-            self._say("已经有一个训练在进行，先按「停止」。", error=True)
+        if Explorer._active is self:
+            self._say("正在训练，先按「停止」。", error=True)
             return Picture(bytes(self.picture.value), "训练曲线")
+        while Explorer._active:
+            Explorer._active.stop()
+            await asyncio.sleep(0.01)
         Explorer._active, self._stopping = self, False
         self.train_button.disabled, self.stop_button.disabled = True, False
         worker = ThreadPoolExecutor(1)  # 一步在另一个线程里算，内核的事件循环空着，滑块一直能动

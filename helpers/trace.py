@@ -82,7 +82,7 @@ class Trace(list[Layer]):
             other = base[-1 if i == len(rows) - 1 else min(i, len(base) - 1)] if base else row
             cells = []
             for j, (text, was) in enumerate(zip(row, other, strict=True)):
-                style = f"text-align:{'left' if j < 2 else 'right'}"
+                style = f"padding:2px 8px;text-align:{'left' if j < 2 else 'right'}"
                 if text != was:
                     style += ";font-weight:bold;background:rgba(255,170,0,.3)"
                 cells.append(f'<{tag} style="{style}">{escape(text)}</{tag}>')
@@ -126,11 +126,11 @@ def describe_sizes(fits: tuple[int, int | None]) -> str:
 
 
 def _sizes(meter: "_Meter", shape: Shape, limit: int = 1024) -> tuple[int, int | None] | None:
-    """「太小」和「太大」都随边长单调，所以两次二分就够了。"""
+    """「太小」和「太大」都随边长单调，所以用二分；先在 32 的倍数里找：有的网络只接受某个数的倍数。"""
     verdicts: dict[int, bool | str | None] = {}
 
     def verdict(size: int) -> bool | str | None:
-        """True 太小，False 太大，None 走得通，"broken" 与大小无关。"""
+        """True 太小，False 太大，None 走得通，"broken" 别的原因。"""
         if size not in verdicts:
             try:
                 meter.walk((*shape[:2], size, size))
@@ -140,18 +140,18 @@ def _sizes(meter: "_Meter", shape: Shape, limit: int = 1024) -> tuple[int, int |
                 verdicts[size] = "broken" if too_small is None else too_small
         return verdicts[size]
 
+    def before(reached: Callable[[int], bool]) -> int:
+        """第一个 reached 的边长前面有几个。"""
+        low = 0 if reached(32) else 32 * bisect_left(sizes[31::32], True, key=reached)  # 多半不到 32
+        return bisect_left(sizes, True, lo=low, hi=min(low + 32, limit), key=reached)
+
     sizes = range(1, limit + 1)
-    start = bisect_left(sizes, True, key=lambda size: verdict(size) is not True)
-    # 有的网络只接受某个数的倍数（例如几路相加），所以多看几个
+    start = before(lambda size: verdict(size) is not True)
     smallest = next((size for size in sizes[start:start + 32] if verdict(size) is None), None)
-    if smallest is None:
-        return None
-    if verdict(limit) is None:
-        return smallest, None
-    end = verdict(limit)
-    known = min(size for size, v in verdicts.items() if v == end and size > smallest)
-    largest = bisect_left(sizes, True, lo=smallest, hi=known - 1, key=lambda size: verdict(size) == end)
-    return smallest, next(size for size in reversed(sizes[:largest]) if verdict(size) is None)
+    if smallest is None or verdict(limit) is None:
+        return smallest and (smallest, None)
+    end = before(lambda size: size > smallest and verdict(size) == verdict(limit))
+    return smallest, next(size for size in reversed(sizes[:end]) if verdict(size) is None)
 
 
 def _frontier(module: nn.Module, name: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
@@ -196,9 +196,7 @@ class _Meter(TorchDispatchMode):
         self.dtype = next((tensor.dtype for tensor in tensors if tensor.is_floating_point()), None)
         self.original: State = [(vars(module), dict(vars(module))) for module in net.modules()]
         undo.callback(_restore, self.original)
-        self.shown: dict[nn.Module, str] = {}
-        for name, module in _frontier(net, "", depth):
-            self.shown.setdefault(module, name or type(module).__name__)
+        self.shown = {module: name or type(module).__name__ for name, module in _frontier(net, "", depth)}
         for module in self.shown:
             undo.callback(module.register_forward_pre_hook(self.enter, with_kwargs=True).remove)
             undo.callback(module.register_forward_hook(self.leave).remove)
@@ -282,6 +280,7 @@ _SHORTCUTS: dict[Any, Callable] = dict.fromkeys(
     lambda X, *_: X.detach())
 _SHORTCUTS[aten.native_batch_norm] = lambda X, *_: (X.detach(), X.detach(), X.detach())
 _SHORTCUTS[aten.addmm] = lambda bias, X, weight: torch.mm(X, weight)
+_SHORTCUTS[aten.mean] = torch.sum
 _PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
 _POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
 _PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
@@ -348,7 +347,7 @@ def _diagnose(meter: _Meter, error: Exception) -> tuple[bool | None, str, str]:
         return have < want, f"它要最后一维是 {want}", f"把 in_features 改成 {have}"
     if isinstance(module, nn.modules.batchnorm._NormBase) and received[1:2] != (module.num_features,):
         return None, f"它要 {module.num_features} 个通道", f"把 num_features 改成 {received[1]}"
-    if len(shapes) > 1:
+    if len(set(shapes)) > 1:
         return None, f"{' 和 '.join(map(str, shapes))} 合不起来", "让它们的通道数、高和宽一致"
     return None, f"{type(error).__name__}：{error}".splitlines()[0], "照这句话检查这一层"
 

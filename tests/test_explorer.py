@@ -102,6 +102,23 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
     assert Explorer._active is None and not explorer.train_button.disabled
 
 
+def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.explorer.steps", slow_steps([]))
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.15)
+        newer = Explorer(lenet, (1, 1, 28, 28), plan=explorer.plan)
+        training = asyncio.ensure_future(newer.train())
+        await explorer._task
+        assert "停在" in explorer.message.value
+        await asyncio.sleep(0.15)
+        assert Explorer._active is newer
+        newer.stop()
+        await training
+    asyncio.run(scene())
+
+
 def slow_steps(asked):
     """每步 0.1 秒的训练：足够看清先后。"""
     def steps(net, train, test, *, lr, num_epochs):

@@ -409,6 +409,18 @@ def test_falls_back_to_the_device_of_the_network(forward):
     assert input_sizes(net, (1, 1, 8, 8)) == (8, 8)
 
 
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_a_real_run_gives_the_same_rows_as_meta(device):
+    def peek(_, X):
+        X.sum().item()
+        return X
+
+    for seed in range(30):
+        net = random_network(seed).to(device)
+        last = nn.Sequential(*net, Call(peek))
+        assert trace(last, (2, 4, 20, 20), ALL)[:-1] == trace(net, (2, 4, 20, 20), ALL)
+
+
 def test_a_real_run_does_not_shortcut_values():
     # 真算时 ReLU 必须真的去掉负数
     net = nn.Sequential(Call(lambda _, X: X - 1), nn.ReLU(), Call(lambda _, X: X[X >= 0].view(1, 1, 4, 4)))
@@ -524,9 +536,9 @@ def padded_shortcut(_, X):
     nn.Sequential(nn.Conv2d(1, 1, 3, stride=2), nn.Conv2d(1, 1, 3, padding="same"), nn.ReflectionPad2d(3),
                   nn.Conv2d(1, 1, 3)),
     # 两条路一偏左、一偏右，并起来比任何一条都宽
-    nn.Sequential(Concat(nn.Sequential(nn.ZeroPad2d((2, 0, 2, 0)), nn.Conv2d(1, 1, 3)),
-                         nn.Sequential(nn.ZeroPad2d((0, 2, 0, 2)), nn.Conv2d(1, 1, 3)))),
-], ids=["shuffle", "standardised", "zeros", "functional", "lrn", "pads", "offcentre"])
+    nn.Sequential(Concat(nn.Conv2d(1, 1, 3), nn.Sequential(nn.ZeroPad2d((2, -2, 2, -2)), nn.Conv2d(1, 1, 3)))),
+    nn.Sequential(Concat(nn.Sequential(nn.ZeroPad2d((2, -2, 2, -2)), nn.Conv2d(1, 1, 3)), nn.Conv2d(1, 1, 3))),
+], ids=["shuffle", "standardised", "zeros", "functional", "lrn", "pads", "right", "left"])
 def test_receptive_field_survives(net):
     expected = field_by_autograd(net)
     assert trace(net, (1, 1, 192, 192))[-1].receptive_field == expected[1]
@@ -570,8 +582,8 @@ def even_only():
 NETS = {"lenet": lenet, "nin": nin_like, "vgg": vgg_like, "even": even_only,
         "functional": lambda: Call(lambda net, X: net.linear(F.max_pool2d(F.avg_pool2d(X, 3), 2, 1).flatten(1)),
                                    linear=nn.Linear(9, 2)),
-        "reflect": lambda: nn.Sequential(nn.ReflectionPad2d(5), nn.Conv2d(1, 1, 3)),
-        "one": lambda: nn.Sequential(nn.Flatten(), nn.Linear(17 * 17, 2))}
+        "reflect": lambda: nn.Sequential(nn.ReflectionPad2d(40), nn.Conv2d(1, 1, 3)),
+        "even_linear": lambda: nn.Sequential(*even_only(), nn.Flatten(), nn.Linear(400, 2))}
 
 
 @pytest.mark.parametrize("name", NETS)
@@ -582,6 +594,12 @@ def test_input_sizes_are_those_found_by_trying_each(name):
 
 def test_input_sizes_of_lenet():
     assert input_sizes(lenet(), (1, 1, 28, 28)) == (28, 31)
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 224, 1023, 1024])
+def test_input_sizes_at_the_edges_of_the_search(size):
+    only = nn.Sequential(nn.Flatten(), nn.Linear(size * size, 1, device="meta"))
+    assert input_sizes(only, (1, 1, 1, 1)) == (size, size if size < 1024 else None)
 
 
 def test_a_shape_is_refused_exactly_when_the_network_refuses_it():
@@ -632,7 +650,7 @@ def test_a_wrong_size_names_the_layers_the_shapes_and_the_change(size, change):
 
 @pytest.mark.parametrize("broken, says", [
     (nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(4, 8, 3)), "in_channels 改成 6"),
-    (nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(8, 8, 3, groups=2)), "in_channels 改成 6"),
+    (nn.Sequential(nn.Conv2d(1, 6, 3), nn.Conv2d(8, 8, 3, groups=2)), "卷积要 8 个通道"),
     (nn.Sequential(nn.Conv2d(1, 6, 3), nn.ConvTranspose2d(8, 4, 3, groups=2)), "in_channels 改成 6"),
     (nn.Sequential(nn.Conv2d(1, 6, 3), nn.BatchNorm2d(4)), "num_features 改成 6"),
     (nn.Sequential(nn.Conv2d(1, 6, 3), nn.Linear(216, 10)), "nn.Flatten()"),
@@ -650,6 +668,6 @@ def test_each_kind_of_mistake_gets_its_own_remedy(broken, says):
 
 def test_a_lazy_network_is_told_to_run_once():
     net = nn.Sequential(nn.LazyConv2d(6, 3), nn.Flatten(), nn.LazyLinear(10))
-    assert "Lazy" in str(failure(net, (1, 1, 8, 8)))
+    assert "运行一次" in str(failure(net, (1, 1, 8, 8)))
     net(torch.zeros(1, 1, 8, 8))
     assert trace(net, (1, 1, 8, 8))[0].params == 60

@@ -1,0 +1,34 @@
+"""README 的章节表与网络和官方结果一致。"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from helpers import input_sizes, official_band, trace
+from helpers.notebook import FOLDER, NETWORKS, load
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| \[(7\.\d)\]\((notebooks/\S+)\) \| .*? \| (\d+)×\d+ \| ([\d,]+) \| ([\d,]+) "
+                  r"\| (测试|训练) (\.\d+) / (\.\d+) / (\.\d+) \|$", README, re.M)
+
+
+def test_every_notebook_has_a_row():
+    assert [row[1] for row in ROWS] == [f"notebooks/{path.name}" for path in sorted(FOLDER.glob("*.ipynb"))]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
+def test_the_row_is_what_the_network_gives(row):
+    section, _, size, params, macs, metric, *band = row
+    net, shape = getattr(load(section), NETWORKS[section])(), (1, 1, int(size), int(size))
+    table, official = trace(net, shape), official_band(NETWORKS[section])
+    assert (f"{table.params:,}", f"{table.macs:,}") == (params, macs)
+    assert input_sizes(net, shape)[0] <= int(size)
+    assert official.name.startswith(metric)
+    assert [f"{q:.3f}".removeprefix("0") for q in (official.low, official.median, official.high)] == band
+
+
+def test_commands_exist_in_the_makefile():
+    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    for command in re.findall(r"make ([a-z]+)", README):
+        assert f"\n{command}:" in makefile
