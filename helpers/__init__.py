@@ -10,6 +10,10 @@ from helpers.plotting import LivePlot, Picture, compare_curves
 from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
 from helpers.figures import block_stacks, dots, receptive_fields
 from helpers.figures import flow_chart
+from helpers.figures import dense_arcs, heat_maps, partial_sum, skip_paths, staircase, trade_offs
+from helpers.figures import cost_shares, gallery, line_chart
+from helpers.figures import branches, stage_columns, windows
+from helpers.figures import map_grid
 from helpers.plan import Plan, budget
 from helpers.runs import Run, train
 from helpers.sliders import Interactive
@@ -26,6 +30,10 @@ __all__ = [
     "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",
     "block_stacks", "dots", "receptive_fields",
     "flow_chart",
+    "dense_arcs", "heat_maps", "partial_sum", "skip_paths", "staircase", "trade_offs",
+    "cost_shares", "gallery", "line_chart",
+    "branches", "stage_columns", "windows",
+    "map_grid",
     "Plan", "budget",
     "Run", "train",
     "Interactive", "Explorer",

@@ -31,15 +31,16 @@ class Band:
 
 
 @cache
-def official_band(network: str) -> Band:
+def official_band(network: str, metric: str | None = None) -> Band:
     """某个网络的官方区间。
 
     network: lenet、alexnet、vgg11、nin、googlenet、resnet18、densenet 之一。
-    ResNet 和 DenseNet 最后一轮的测试精度本来就在跳，训练精度不跳，所以这两个看训练精度。
+    metric: "test_acc" 或 "train_acc"；默认看测试精度，只有 ResNet 和 DenseNet 看训练精度：
+        这两个最后一轮的测试精度本来就在跳，训练精度不跳。
     数字摘自 Dive into Deep Learning 各版笔记本的提交历史，见 reference_runs.json。
     """
     reference = json.loads((Path(__file__).parent / "reference_runs.json").read_text(encoding="utf-8"))
-    metric = "train_acc" if network in ("resnet18", "densenet") else "test_acc"
+    metric = metric or ("train_acc" if network in ("resnet18", "densenet") else "test_acc")
     column = reference["columns"].index(metric)
     test_acc = reference["columns"].index("test_acc")
     values = [run[column] for run in reference["runs"][network] if run[test_acc] > 0.1]
