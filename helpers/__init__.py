@@ -4,7 +4,7 @@ from helpers.data import LABELS, Batches, fashion_mnist
 from helpers.device import fast_dtype, pick_device
 from helpers.trace import Layer, Trace, input_sizes, trace
 from helpers.claims import check
-from helpers.training import Point, accuracy, fit, xavier
+from helpers.training import Point, accuracy, fit, kaiming, xavier
 from helpers.diagnosis import official_band
 from helpers.plotting import LivePlot, Picture, compare_curves
 from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
@@ -24,7 +24,7 @@ __all__ = [
     "fast_dtype", "pick_device",
     "Layer", "Trace", "input_sizes", "trace",
     "check",
-    "Point", "accuracy", "fit", "xavier",
+    "Point", "accuracy", "fit", "kaiming", "xavier",
     "official_band",
     "LivePlot", "Picture", "compare_curves",
     "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",

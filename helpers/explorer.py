@@ -30,6 +30,7 @@ class Explorer:
     make: 网络函数，如 lenet；它的默认值就是书上的网络。
     shape: 书上的输入形状 (B, C, H, W)。
     plan: 这台机器的训练计划：滑块从它的宽度、边长和学习率开始，批量、轮数、图片张数由它定；默认见 `budget`。
+    init: 训练之前怎样初始化，见 `xavier`、`kaiming`。
     ranges: 每个滑块的范围，名字是 make 的参数，另有 size（输入边长）和 lr（学习率，对数刻度）：
         (低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关。
 
@@ -38,10 +39,11 @@ class Explorer:
 
     _active: ClassVar["Explorer | None"] = None  # 一次只训练一个：两个一起训练只会互相拖慢
 
-    def __init__(self, make: Callable[..., nn.Module], shape: Shape, *, plan: Plan | None = None, **ranges: Any):
+    def __init__(self, make: Callable[..., nn.Module], shape: Shape, *, plan: Plan | None = None,
+                 init: Callable[[nn.Module], None] = xavier, **ranges: Any):
         if Explorer._active:
             Explorer._active.stop()  # 单元格重新运行了，旧的不必再训练
-        self.make, self.shape = make, shape
+        self.make, self.shape, self.init = make, shape, init
         self.plan = plan or budget(size=shape[-1], without_gpu={"images": 6_000, "num_epochs": 5})
         self.runs: list[tuple[str, list[Point]]] = []
         defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
@@ -77,10 +79,10 @@ class Explorer:
         return {name: slider.value for name, slider in self.sliders.items()}
 
     def build(self) -> nn.Module:
-        """按滑块此刻的值建网络，在训练用的设备上，Xavier 初始化；走不通时抛出 ValueError。"""
+        """按滑块此刻的值建网络，在训练用的设备上，已经初始化；走不通时抛出 ValueError。"""
         values = self.values
         self._trace(values)
-        return self._make(values).to(pick_device()).apply(xavier)
+        return self._make(values).to(pick_device()).apply(self.init)
 
     def reset(self) -> None:
         """所有滑块回到书上的值。"""

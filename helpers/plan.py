@@ -79,7 +79,8 @@ class Plan:
         names = list(mine)
         cells = [[book[name], mine[name]] for name in names] + [["", time_text]]
         with chinese():
-            figure = Figure(figsize=(6, 0.3 * (len(cells) + 1)), dpi=100)
+            longest = max(len(text) for row in cells for text in row)  # 例如 VGG 的 conv_arch
+            figure = Figure(figsize=(max(6, 0.17 * longest), 0.3 * (len(cells) + 1)), dpi=100)
             axes = figure.add_axes((0.2, 0, 0.8, 1))
             axes.axis("off")
             device = pick_device().type.upper()
@@ -95,7 +96,7 @@ class Plan:
     def _rows(self) -> dict[str, str]:
         return {"批量": str(self.batch_size), "输入": f"{self.size}×{self.size}", "学习率": f"{self.lr:g}",
                 "轮数": str(self.num_epochs), "训练图片": f"{self.images or 60_000:,}"
-                } | {name: str(value) for name, value in self.widths.items()}
+                } | {name: str(value).replace(" ", "") for name, value in self.widths.items()}
 
 
 def budget(*, without_gpu: dict[str, Any] | None = None, **book: Any) -> Plan:

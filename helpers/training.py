@@ -37,6 +37,15 @@ def xavier(module: nn.Module) -> None:
         nn.init.xavier_uniform_(module.weight)
 
 
+def kaiming(module: nn.Module) -> None:
+    """Kaiming 均匀初始化全连接层和卷积层的权重，为 ReLU 设计，用法同 `xavier`。
+
+    U(-a, a)，a = sqrt(6 / n_in)：ReLU 把一半的信号变成 0，方差要加倍来补；何恺明等，2015。
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+
+
 def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
         dtype: torch.dtype | None = None) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。

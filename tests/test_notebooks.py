@@ -19,6 +19,7 @@ EXACT = {
     "7.1": (28, 61_706, 416_520, "c1=6", "c1=8"),
     "7.2": (224, 46_764_746, 938_146_176, "c1=96", "c1=64"),
     "7.3": (224, 128_806_154, 7_547_232_256, "hidden=4096", "hidden=2048"),
+    "7.4": (224, 1_992_166, 762_297_352, "c1=96", "c1=64"),
     "7.5": (96, 5_977_530, 276_066_304, "(144, 288)", "(144, 280)"),
     "7.6": (96, 11_178_378, 318_657_536, "c1=64", "c1=32"),
     "7.7": (96, 758_226, 129_077_168, "growth_rate=32", "growth_rate=24"),
@@ -99,7 +100,7 @@ def test_a_changed_default_fails_nbval(tmp_path, section):
             cell.source = cell.source.replace(before, after)
         path = tmp_path / f"{name}.ipynb"
         nbformat.write(notebook, path)
-        results[name] = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", path],
-                                       cwd=tmp_path, capture_output=True, text=True)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--nbval", path]
+        results[name] = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert results["same"].returncode == 0, results["same"].stdout
     assert results["changed"].returncode == 1, results["changed"].stdout

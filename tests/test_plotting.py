@@ -9,7 +9,16 @@ import pytest
 import torch
 from PIL import Image
 
-from helpers import LivePlot, budget, compare_curves, confusion_matrix, data_flow, image_grid, layer_stacks, official_band
+from helpers import (
+    LivePlot,
+    budget,
+    compare_curves,
+    confusion_matrix,
+    data_flow,
+    image_grid,
+    layer_stacks,
+    official_band,
+)
 from helpers.notebook import load
 from helpers.plotting import Curves
 from helpers.training import Point
@@ -95,9 +104,9 @@ def test_every_figure_draws_without_a_warning():
     X, y = torch.rand(20, 1, 28, 28), torch.arange(20) % 10
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        pictures = [data_flow(net, X[:1]), layer_stacks({"甲": net, "乙": net}), image_grid(X, ["短靴"] * 20, [True] * 20),
-                    confusion_matrix(y, y), compare_curves({"甲": points(10), "乙": []}),
-                    budget(images=600, num_epochs=1).preview(load("7.1").lenet)]
+        pictures = [data_flow(net, X[:1]), layer_stacks({"甲": net, "乙": net}),
+                    image_grid(X, ["短靴"] * 20, [True] * 20), confusion_matrix(y, y),
+                    compare_curves({"甲": points(10), "乙": []}), budget(images=600, num_epochs=1).preview(load("7.1").lenet)]
     for made in pictures:
         assert pixels(made._repr_png_()).std() > 5 and repr(made).startswith("〔图：")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import accuracy, check, fashion_mnist, fit, official_band, xavier
+from helpers import accuracy, check, fashion_mnist, fit, kaiming, official_band, xavier
 from helpers.diagnosis import verdict
 from helpers.notebook import load
 from helpers.training import Point, steps
@@ -128,6 +128,16 @@ def test_xavier_spreads_as_the_formula_says():
     xavier(layer)
     assert layer.weight.abs().max() <= math.sqrt(6 / 800)
     assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 800), rel=0.02)
+
+
+def test_kaiming_keeps_the_signal_through_relus():
+    torch.manual_seed(0)
+    X = torch.randn(100, 500)
+    for _ in range(10):
+        layer = nn.Linear(500, 500, bias=False)
+        kaiming(layer)
+        X = layer(X).relu()
+    assert 0.5 < X.pow(2).mean() < 2  # Xavier 会缩到千分之一
 
 
 # 官方运行的统计表；塌缩到 0.100 的运行不计入

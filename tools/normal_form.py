@@ -29,7 +29,8 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
         if cell.cell_type != "code":
             continue
         count += 1
-        cell.execution_count = count
+        if cell.execution_count is not None:  # 没有运行过的不编号，留给 problems 指出来
+            cell.execution_count = count
         for output in cell.outputs:
             if "execution_count" in output:
                 output.execution_count = count
