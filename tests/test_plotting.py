@@ -106,7 +106,8 @@ def test_every_figure_draws_without_a_warning():
         warnings.simplefilter("error")
         pictures = [data_flow(net, X[:1]), layer_stacks({"甲": net, "乙": net}),
                     image_grid(X, ["短靴"] * 20, [True] * 20), confusion_matrix(y, y),
-                    compare_curves({"甲": points(10), "乙": []}), budget(images=600, num_epochs=1).preview(load("7.1").lenet)]
+                    compare_curves({"甲": points(10), "乙": []}),
+                    budget(images=600, num_epochs=1).preview(load("7.1").lenet)]
     for made in pictures:
         assert pixels(made._repr_png_()).std() > 5 and repr(made).startswith("〔图：")
 
