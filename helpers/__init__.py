@@ -7,13 +7,10 @@ from helpers.claims import check
 from helpers.training import Point, accuracy, fit, kaiming, xavier
 from helpers.diagnosis import official_band
 from helpers.plotting import LivePlot, Picture, compare_curves
-from helpers.figures import confusion_matrix, data_flow, describe, image_grid, layer_stacks
-from helpers.figures import block_stacks, dots, receptive_fields
-from helpers.figures import flow_chart
-from helpers.figures import dense_arcs, heat_maps, partial_sum, skip_paths, staircase, trade_offs
-from helpers.figures import cost_shares, gallery, line_chart
-from helpers.figures import branches, stage_columns, windows
-from helpers.figures import map_grid
+from helpers.figures import block_stacks, dense_arcs, describe, layer_stacks
+from helpers.flowcharts import branches, flow_chart, skip_paths, stage_columns
+from helpers.images import confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields, windows
+from helpers.charts import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
 from helpers.plan import Plan, budget
 from helpers.runs import Run, train
 from helpers.sliders import Interactive
@@ -27,13 +24,10 @@ __all__ = [
     "Point", "accuracy", "fit", "kaiming", "xavier",
     "official_band",
     "LivePlot", "Picture", "compare_curves",
-    "confusion_matrix", "data_flow", "describe", "image_grid", "layer_stacks",
-    "block_stacks", "dots", "receptive_fields",
-    "flow_chart",
-    "dense_arcs", "heat_maps", "partial_sum", "skip_paths", "staircase", "trade_offs",
-    "cost_shares", "gallery", "line_chart",
-    "branches", "stage_columns", "windows",
-    "map_grid",
+    "block_stacks", "dense_arcs", "describe", "layer_stacks",
+    "branches", "flow_chart", "skip_paths", "stage_columns",
+    "confusion_matrix", "data_flow", "gallery", "image_grid", "map_grid", "receptive_fields", "windows",
+    "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
     "Plan", "budget",
     "Run", "train",
     "Interactive", "Explorer",

@@ -5,8 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from helpers import fashion_mnist, fit, input_sizes, trace, xavier
-from helpers.figures import cost_shares, describe, gallery, line_chart
+from helpers import cost_shares, describe, fashion_mnist, fit, gallery, input_sizes, line_chart, trace, xavier
 from helpers.notebook import load
 
 section = load("7.2")
