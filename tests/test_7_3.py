@@ -102,12 +102,13 @@ def test_fit_walks_as_a_plain_loop_does():
     torch.manual_seed(0)
     points = list(fit(vgg11(**options).apply(xavier), *data, lr=0.05, num_epochs=4, dtype=torch.float32))
     torch.manual_seed(0)
-    net, losses = vgg11(**options).apply(xavier), []
+    # 同样的内存布局：最大汇聚遇到相等的值时，取哪一个要看布局
+    net, losses = vgg11(**options).apply(xavier).to(memory_format=torch.channels_last), []
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     for _ in range(4):
         total = seen = 0
         for X, y in data[0]:
-            loss = nn.functional.cross_entropy(net(X), y)
+            loss = nn.functional.cross_entropy(net(X.to(memory_format=torch.channels_last)), y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
