@@ -102,7 +102,7 @@ def test_fit_walks_as_a_plain_loop_does():
     torch.manual_seed(0)
     points = list(fit(vgg11(**options).apply(xavier), *data, lr=0.05, num_epochs=4, dtype=torch.float32))
     torch.manual_seed(0)
-    # 同样的内存布局：最大汇聚遇到相等的值时，取哪一个要看布局
+    # 与 fit 同样的内存布局：布局不同，舍入也不同
     net, losses = vgg11(**options).apply(xavier).to(memory_format=torch.channels_last), []
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
     for _ in range(4):
