@@ -92,7 +92,7 @@ def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[
                                                        tables.items(), strict=True)):
             axes.imshow(table.numpy(), cmap="RdBu_r", vmin=middle - reach, vmax=middle + reach)
             for i, j in (~table.isnan()).nonzero().tolist():
-                axes.text(j, i, f"{table[i, j]:.2f}", ha="center", va="center", fontsize=8,
+                axes.text(j, i, f"{round(float(table[i, j]), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8,
                           color="white" if abs(table[i, j] - middle) > 0.65 * reach else "black")
             axes.set_title(title, fontsize=10)
             axes.set_xticks(range(len(columns)), columns, fontsize=8)
@@ -170,11 +170,15 @@ def trade_offs(costs: dict[str, dict[str, float]], bands: dict[str, Band], lines
                 axes.plot([value] * 2, [max(band.low, bottom), band.high], color=f"C{i}", lw=4, alpha=0.35,
                           solid_capstyle="butt")
                 axes.plot(value, band.median, "o", color=f"C{i}", ms=6)
-                axes.annotate(name, (value, band.median), (5, 0), textcoords="offset points", fontsize=8, va="center")
+                crowded = any(value < other < 3 * value and abs(bands[neighbour].median - band.median) < 0.015
+                              for neighbour, other in values.items())  # 右边有别的名字，写到左边
+                axes.annotate(name, (value, band.median), (-5 if crowded else 5, 0), textcoords="offset points",
+                              fontsize=8, va="center", ha="right" if crowded else "left")
                 if name in own:
                     axes.plot(value, own[name], "x", color="black", ms=7)
             low, high = min(values.values()), max(values.values())
             axes.set(xscale="log", xlabel=label, xlim=(low / 2, high * (high / low) ** 0.22), ylim=(bottom, 0.94))
             axes.grid(alpha=0.25)
+        figure.supylabel("测试精度", fontsize=10)
         figure.tight_layout()
     return picture(figure, "七个网络：精度与代价")

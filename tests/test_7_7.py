@@ -95,20 +95,23 @@ def test_twenty_steps_equal_a_plain_loop():
 
 
 # 每个样本为反向传播存下的激活，MB
-@pytest.mark.parametrize("section, name, size, megabytes", [
-    ("7.1", "lenet", 28, 0.036), ("7.6", "resnet18", 96, 3.89), ("7.7", "densenet", 96, 6.02)])
-def test_saved_activations(section, name, size, megabytes):
-    saved = defined("saved_bytes")(getattr(load(section), name), size)
+@pytest.mark.parametrize("section, name, size, widths, megabytes", [
+    ("7.1", "lenet", 28, {}, 0.036), ("7.2", "alexnet", 224, {}, 4.00), ("7.3", "vgg11", 224, {"ratio": 4}, 12.32),
+    ("7.4", "nin", 224, {}, 7.68), ("7.5", "googlenet", 96, {}, 6.41), ("7.6", "resnet18", 96, {}, 3.89),
+    ("7.7", "densenet", 96, {}, 6.02)])
+def test_saved_activations(section, name, size, widths, megabytes):
+    saved = defined("saved_bytes")(lambda: getattr(load(section), name)(**widths), size)
     assert saved / 1e6 == pytest.approx(megabytes, rel=0.02)
 
 
 def test_every_layer_uses_all_earlier_ones():
-    net = densenet()
-    used = defined("source_weights")(net[1], net[2][2])
-    assert [[bool(x) for x in row] for row in ~used.isnan()] == [[j >= i for j in range(5)] for i in range(5)]
+    net, per_source = densenet(), defined("per_source")
+    asked = per_source(net[1], net[2][2], lambda user, channels: channels.start)
+    assert asked.nan_to_num(-1).tolist() == [[start if j >= i else -1 for j in range(5)]
+                                             for i, start in enumerate([0, 64, 96, 128, 160])]
     with torch.no_grad():
         net[1].convs[2][-1].weight[:, 64:96] = 3  # f3 给 f1 的权重
-    assert defined("source_weights")(net[1], net[2][2])[1, 2] == 3
+    assert per_source(net[1], net[2][2], defined("mean_weight"))[1, 2] == 3
 
 
 @pytest.mark.parametrize("function, expected", [
