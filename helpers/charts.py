@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from helpers.diagnosis import Band
@@ -28,6 +29,12 @@ def dots(values: dict[str, Sequence[float]], label: str) -> Picture:
     return picture(figure, label + "：" + "、".join(values))
 
 
+def _plain_numbers(axis: Axis) -> None:
+    """对数刻度不写成 10 的幂：数学字体的负号不在字库里。"""
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_locator(NullLocator())
+
+
 def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: str, ylabel: str, *, log: bool = False,
                span: tuple[float, float] | None = None) -> Picture:
     """几条折线，图例在右边。
@@ -47,8 +54,7 @@ def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: s
             axes.axvspan(*span, color=GREEN, alpha=0.2, lw=0)
         if log:
             axes.set_yscale("log", nonpositive="mask")
-            axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")  # 数学字体的负号不在字库里
-            axes.minorticks_off()
+            _plain_numbers(axes.yaxis)
         axes.set(xlabel=xlabel)
         axes.set_title(ylabel, loc="left", fontsize=10)
         axes.grid(alpha=0.25)
@@ -178,6 +184,7 @@ def trade_offs(costs: dict[str, dict[str, float]], bands: dict[str, Band], lines
                     axes.plot(value, own[name], "x", color="black", ms=7)
             low, high = min(values.values()), max(values.values())
             axes.set(xscale="log", xlabel=label, xlim=(low / 2, high * (high / low) ** 0.22), ylim=(bottom, 0.94))
+            _plain_numbers(axes.xaxis)
             axes.grid(alpha=0.25)
         figure.supylabel("测试精度", fontsize=10)
         figure.tight_layout()

@@ -21,7 +21,7 @@ from helpers.trace import Shape, Trace, trace
 from helpers.training import Point, steps, xavier
 
 _END = object()
-_WIDTH = 5.2  # 曲线的宽，英寸：在形状表旁边放得下
+_WIDTH = 4.8  # 曲线的宽，英寸：在形状表旁边放得下
 
 
 class Explorer:
@@ -69,7 +69,8 @@ class Explorer:
         self.stop_button.on_click(lambda _: self.stop())
         self.reset_button.on_click(lambda _: self.reset())
         buttons = widgets.HBox([self.train_button, self.stop_button, self.reset_button])
-        controls = widgets.VBox([*self.sliders.values(), buttons, self.message, self.picture])
+        controls = widgets.VBox([*self.sliders.values(), buttons, self.message, self.picture],
+                                layout=widgets.Layout(width="490px", max_width="100%"))  # 话再长也只换行
         # 屏幕够宽时滑块和曲线在左、表在右，一眼都看得到；不够宽就上下排
         self.box = widgets.HBox([controls, self.table], layout=widgets.Layout(flex_flow="row wrap", grid_gap="0 24px"))
 

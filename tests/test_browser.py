@@ -72,6 +72,7 @@ def run_all(page, url, seconds):
 
 def drag(page, slider, fraction):
     """用鼠标把滑块的把手拖到轨道的某个位置。"""
+    slider.scroll_into_view_if_needed()
     track = slider.locator(".noUi-target").bounding_box()
     handle = slider.locator(".noUi-handle").bounding_box()
     page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2)

@@ -17,7 +17,9 @@ from helpers import (
     data_flow,
     image_grid,
     layer_stacks,
+    line_chart,
     official_band,
+    trade_offs,
 )
 from helpers.notebook import load
 from helpers.plotting import Curves
@@ -117,3 +119,9 @@ def test_confusion_matrix_puts_truth_in_rows():
     image = pixels(confusion_matrix(y, y_hat).png)
     rows, columns = np.nonzero((image[..., 2] - image[..., 0] > 60) & (image.sum(2) < 300))  # 深蓝的格子
     assert rows.mean() < image.shape[0] / 2 < image.shape[1] / 2 < columns.mean()  # 右上角
+
+
+def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):
+    line_chart({"a": [1e-3, 1e-6, 0.1]}, [1, 2, 3], "x", "y", log=True)
+    trade_offs({"秒": {"lenet": 0.05}}, {"lenet": official_band("lenet")}, {}, {})
+    assert not caplog.records
