@@ -19,7 +19,7 @@ notebooks: .venv/ready
 test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest -q --nbval notebooks
+	COMPANION_RUNS=$(CURDIR)/build/runs $(BIN)/python -m pytest -q --nbval notebooks
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

@@ -5,14 +5,16 @@ from helpers.device import fast_dtype, pick_device
 from helpers.trace import Layer, Trace, input_sizes, trace
 from helpers.claims import check
 from helpers.training import Point, accuracy, fit, kaiming, xavier
-from helpers.diagnosis import official_band
+from helpers.official import official_band, reference_runs
 from helpers.plotting import LivePlot, Picture, compare_curves
 from helpers.figures import block_stacks, dense_arcs, describe, layer_stacks
 from helpers.flowcharts import branches, flow_chart, skip_paths, stage_columns
 from helpers.images import confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields, windows
 from helpers.charts import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
+from helpers.forecast import Forecast, forecast
 from helpers.plan import Plan, budget
-from helpers.runs import Run, train
+from helpers.diagnosis import dead_relus, diagnose
+from helpers.runs import Run, compare, export_csv, saved_runs, train
 from helpers.sliders import Interactive
 from helpers.explorer import Explorer
 
@@ -22,13 +24,15 @@ __all__ = [
     "Layer", "Trace", "input_sizes", "trace",
     "check",
     "Point", "accuracy", "fit", "kaiming", "xavier",
-    "official_band",
+    "official_band", "reference_runs",
     "LivePlot", "Picture", "compare_curves",
     "block_stacks", "dense_arcs", "describe", "layer_stacks",
     "branches", "flow_chart", "skip_paths", "stage_columns",
     "confusion_matrix", "data_flow", "gallery", "image_grid", "map_grid", "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
+    "Forecast", "forecast",
     "Plan", "budget",
-    "Run", "train",
+    "dead_relus", "diagnose",
+    "Run", "compare", "export_csv", "saved_runs", "train",
     "Interactive", "Explorer",
 ]

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
-from helpers.diagnosis import Band
+from helpers.official import Band
 from helpers.plotting import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
 from helpers.trace import Trace
 

@@ -3,6 +3,7 @@
 import warnings
 from functools import cache
 
+import psutil
 import torch
 
 
@@ -37,3 +38,10 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     else:
         fast = False
     return torch.bfloat16 if fast else torch.float32
+
+
+def memory_limit(device: torch.device) -> int:
+    """训练可以用的内存，字节：GPU 是整块显存，CPU 是此刻空闲的内存。"""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().available

@@ -1,36 +1,39 @@
 """这台机器训练多少：有 GPU 就是书上的配方，没有就按笔记本给出的缩减。"""
 
 import inspect
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from typing import Any
 
-from matplotlib.figure import Figure
+import torch
 from torch import nn
 
 from helpers.data import Batches, fashion_mnist
-from helpers.device import pick_device
-from helpers.diagnosis import Band, official_band
-from helpers.plotting import ORANGE, Picture, chinese, picture
-from helpers.training import steps
+from helpers.device import memory_limit, pick_device
+from helpers.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
+from helpers.plotting import Picture, grid_picture
+from helpers.settings import label, show
+from helpers.trace import trace
+from helpers.training import xavier
 
 
 @dataclass(frozen=True)
 class Plan:
     """一次训练的全部设置。改一项：`plan = plan.change(num_epochs=20)`；书上的全部：`plan = plan.book`。
 
+    make: 网络函数，如 lenet；widths: 传给它的宽度，如 {"ratio": 4}。
     batch_size: 批量；size: 输入边长（像素）；lr: 学习率；num_epochs: 轮数。
     images: 训练图片张数，None 是全部 60000 张，测试集按 6:1 跟着变。
-    widths: 传给网络函数的宽度，如 {"ratio": 4}。
+    init: 初始化，用法是 net.apply(plan.init)。
     """
 
+    make: Callable[..., nn.Module]
     batch_size: int = 256
     size: int = 28
     lr: float = 0.1
     num_epochs: int = 10
     images: int | None = None
+    init: Callable[[nn.Module], None] = xavier
     widths: dict[str, Any] = field(default_factory=dict)
     full: "Plan | None" = None  # 书上的配方；None 表示自己就是
 
@@ -42,70 +45,93 @@ class Plan:
     @property
     def is_book(self) -> bool:
         """与书上的配方是否完全相同；相同才能与官方结果比较。"""
-        return replace(self, full=None) == self.book
+        return self.settings == self.book.settings
+
+    @property
+    def network(self) -> str:
+        """网络的名字。"""
+        return self.make.__name__
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """网络函数每个参数的默认值。"""
+        return {name: p.default for name, p in inspect.signature(self.make).parameters.items()}
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """输入形状 (1, C, H, W)。"""
+        return 1, (self.defaults | self.widths).get("in_channels", 1), self.size, self.size
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """全部设置，网络的每个宽度也在内。"""
+        common = {"batch_size": self.batch_size, "size": self.size, "images": self.images or 60_000, "lr": self.lr,
+                  "num_epochs": self.num_epochs, "init": self.init.__name__}
+        widths = self.defaults | self.widths
+        return common | {name: widths[name] for name in widths if name not in ("in_channels", "num_classes")}
 
     def change(self, **changes: Any) -> "Plan":
-        """改几项，得到新的计划；宽度也可以直接写，如 `plan.change(ratio=8)`。"""
+        """改几项，得到新的计划；宽度也可以直接写，如 `plan.change(ratio=8)`。没有这一项时抛出 ValueError。"""
         known = {name: value for name, value in changes.items() if name in self.__dataclass_fields__}
         widths = {name: value for name, value in changes.items() if name not in known}
+        if unknown := widths.keys() - self.defaults.keys():
+            raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join(self.settings)}。")
         return replace(self, full=self.book, widths=self.widths | widths, **known)
-
-    def band(self, network: str) -> Band | None:
-        """网络的官方区间；配方不是书上的就是 None，因为不能比。"""
-        return official_band(network) if self.is_book else None
 
     def data(self) -> tuple[Batches, Batches]:
         """(训练集, 测试集)，见 `fashion_mnist`。"""
         return fashion_mnist(self.batch_size, self.size, self.images)
 
-    def seconds(self, make: Callable[..., nn.Module]) -> float:
-        """在这台机器上大约要训练多少秒：实测几步再按张数放大，每轮的评估也算在内。"""
-        train, test = fashion_mnist(self.batch_size, self.size, min(self.images or 60_000, 5 * self.batch_size))
-        stepper = steps(make(**self.widths), train, test, lr=self.lr, num_epochs=10**6)
-        marks = []
-        for _ in islice(stepper, 2 + len(train) + len(test)):  # 头两步要分配内存，不算
-            marks.append(time.perf_counter())
-        stepper.close()
-        images = train.images + test.images
-        return (marks[-1] - marks[1]) / images * 70_000 / 60_000 * (self.images or 60_000) * self.num_epochs
+    def meta(self) -> nn.Module:
+        """只有形状、不分配权重的网络。"""
+        with torch.device("meta"):
+            return self.make(**self.widths)
 
-    def preview(self, make: Callable[..., nn.Module]) -> Picture:
-        """把书上的配方和这台机器的计划画成一张表，附上预计的时间。"""
-        seconds = self.seconds(make)
-        time_text = f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
-        defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
-        mine = self._rows()
-        book = replace(self.book, widths=defaults | self.book.widths)._rows()
-        names = list(mine)
-        cells = [[book[name], mine[name]] for name in names] + [["", time_text]]
-        with chinese():
-            longest = max(len(text) for row in cells for text in row)  # 例如 VGG 的 conv_arch
-            figure = Figure(figsize=(max(6, 0.17 * longest), 0.3 * (len(cells) + 1)), dpi=100)
-            axes = figure.add_axes((0.2, 0, 0.8, 1))
-            axes.axis("off")
-            device = pick_device().type.upper()
-            table = axes.table(cells, rowLabels=[*names, "预计时间"], colLabels=["书上的配方", f"这台机器（{device}）"],
-                               loc="center", cellLoc="center", bbox=(0, 0, 1, 1))
-            table.auto_set_font_size(False)
-            for (row, column), cell in table.get_celld().items():
-                cell.set(edgecolor="#dddddd")
-                if column == 1 and 1 <= row <= len(names) and cells[row - 1][0] != cells[row - 1][1]:
-                    cell.get_text().set_color(ORANGE)
-        return picture(figure, "训练计划")
+    def build(self) -> nn.Module:
+        """建好的网络，在训练用的设备上，已经初始化；形状走不通或内存放不下时抛出 ValueError，那时什么也没有分配。"""
+        trace(self.meta(), self.shape)
+        need, limit = self.forecast(), memory_limit(pick_device())
+        if need.total > limit:
+            batch = need.largest_batch(limit)
+            raise ValueError(f"内存放不下：训练约要 {megabytes(need.total)}，只有 {megabytes(limit)}；" + (
+                f"批量至多 {batch:,}（现在是 {self.batch_size:,}），用 plan.change(batch_size={batch}) 改。" if batch
+                else "一个样本也放不下，请减小宽度或输入边长。"))
+        return self.make(**self.widths).to(pick_device()).apply(self.init)
+
+    def forecast(self) -> Forecast:
+        """训练要多少内存，见 `forecast`。"""
+        return forecast(self.meta(), self.shape, self.batch_size)
+
+    def seconds(self) -> float:
+        """在这台机器上大约要训练多少秒，每轮的评估也算在内。"""
+        return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, self.images or 60_000)
+
+    def preview(self) -> Picture:
+        """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
+        book, mine = (plan._rows() for plan in (self.book, self))
+        need, limit = self.forecast(), memory_limit(pick_device())
+        book["内存"], mine["内存"] = megabytes(self.book.forecast().total), megabytes(need.total)
+        for name, size in (("4 GB", 4 * GB), ("8 GB", 8 * GB), (f"这台机器 {limit / GB:.1f} GB", limit)):
+            mine[f"{name} 放得下"] = f"批量 {need.largest_batch(size):,}"
+        if need.total < limit:
+            seconds = self.seconds()
+            mine["时间"] = f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
+        rows = [[name, book.get(name, ""), mine[name]] for name in mine]
+        header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
+        differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
+        return grid_picture([header, *rows], "训练计划", marked=differ)
 
     def _rows(self) -> dict[str, str]:
-        return {"批量": str(self.batch_size), "输入": f"{self.size}×{self.size}", "学习率": f"{self.lr:g}",
-                "轮数": str(self.num_epochs), "训练图片": f"{self.images or 60_000:,}"
-                } | {name: str(value).replace(" ", "") for name, value in self.widths.items()}
+        return {label(name): show(value) for name, value in self.settings.items()}
 
 
-def budget(*, without_gpu: dict[str, Any] | None = None, **book: Any) -> Plan:
+def budget(make: Callable[..., nn.Module], *, without_gpu: dict[str, Any] | None = None, **book: Any) -> Plan:
     """这台机器的计划。
 
-    book: 书上的配方，名字同 Plan 的各项，其余的名字是宽度，如 ratio=4。
+    make: 网络函数；book: 书上的配方，名字同 Plan 的各项，其余的名字是宽度，如 ratio=4。
     without_gpu: 没有 GPU 时要改的几项。
     """
-    plan = replace(Plan().change(**book), full=None)
+    plan = replace(Plan(make).change(**book), full=None)
     if without_gpu and pick_device().type == "cpu":
         return plan.change(**without_gpu)
     return plan

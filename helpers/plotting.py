@@ -3,7 +3,7 @@
 import io
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,18 +12,21 @@ import numpy as np
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from tqdm import tqdm
+from wcwidth import wcswidth
 
-from helpers.diagnosis import Band, verdict
+from helpers.official import Band, verdict
 from helpers.training import Point
 
 FONT = "Noto Sans CJK SC"
 BLUE, ORANGE, GREEN, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#999999"
 _STYLE = {"font.family": [FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
           "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
-font_manager.fontManager.addfont(Path(__file__).parent / "fonts" / "NotoSansSC-GB2312.otf")
+FONT_FILE = Path(__file__).parent / "fonts" / "NotoSansSC-GB2312.otf"
+font_manager.fontManager.addfont(FONT_FILE)
 
 
 @contextmanager
@@ -52,6 +55,48 @@ def picture(figure: Figure, title: str) -> Picture:
     with chinese():
         canvas.draw()
     return Picture(_encode(canvas), title)
+
+
+def grid_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
+                 notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
+    """画成图的表格：每台机器不同的数字不该进文字输出。
+
+    rows: 第一行是表头；marked: 要标成橙色的格子 (行, 列)；notes: 写在表格下面的话，自动折行；
+    above: 在表格上面的一块里画图的函数。
+    """
+    columns = [max(map(wcswidth, column)) + 2 for column in zip(*rows, strict=True)]
+    width = max(0.075 * sum(columns), 8.4 if above else 6.0)
+    lines = [line for note in notes for line in _wrap(note, int(width / 0.078))]
+    heights = [3.4 if above else 0, 0.29 * len(rows), 0.25 * len(lines) + 0.1]
+    with chinese():
+        figure = Figure(figsize=(width, sum(heights)), dpi=100)
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=[max(h, 1e-3) for h in heights])
+        if above:
+            above(top)
+        axes = middle.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        table = axes.table(rows, colWidths=[c / sum(columns) for c in columns], cellLoc="left",
+                           bbox=(0.002, 0.002, 0.996, 0.996))
+        table.auto_set_font_size(False)
+        for (row, column), cell in table.get_celld().items():
+            cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")
+            cell.PAD = 0.9 / columns[column]  # 左边空出半个汉字
+            if (row, column) in marked:
+                cell.get_text().set_color(ORANGE)
+        for i, line in enumerate(lines):
+            bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], line)
+    return picture(figure, title)
+
+
+def _wrap(text: str, columns: int) -> list[str]:
+    """按显示宽度折行，汉字占两列。"""
+    lines, line = [], ""
+    for character in text:
+        if wcswidth(line + character) > columns and character not in "，。；：、）」":
+            lines.append(line)
+            line = ""
+        line += character if line or character != " " else ""
+    return [*lines, line]
 
 
 def _encode(canvas: FigureCanvasAgg) -> bytes:
@@ -132,19 +177,24 @@ def compare_curves(curves: dict[str, Sequence[Point]]) -> Picture:
     """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
     with chinese():
         figure = Figure(figsize=(8.4, 3.4), dpi=100)
-        left, right = figure.subplots(1, 2)
-        for i, (name, points) in enumerate(curves.items()):
-            epochs, tested = [p.epoch for p in points], [p for p in points if p.test_acc is not None]
-            left.plot(epochs, [p.loss for p in points], color=f"C{i}", label=name)
-            right.plot(epochs, [p.train_acc for p in points], color=f"C{i}", ls=":", lw=1)
-            right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=f"C{i}", marker="o", ms=3.5)
-        _decorate(left, "损失")
-        _decorate(right, "精度（虚线训练，实线测试）")
-        left.set_ylim(bottom=0)
-        right.set_ylim(0, 1)
-        figure.legend(loc="lower center", ncols=min(3, len(curves)), frameon=False, fontsize=9)
-        figure.subplots_adjust(left=0.06, right=0.98, bottom=0.26, top=0.92, wspace=0.16)
+        draw_curves(figure, curves)
     return picture(figure, "、".join(curves))
+
+
+def draw_curves(figure: Figure | SubFigure, curves: dict[str, Sequence[Point]]) -> None:
+    """在 figure 里画几次训练的损失和精度，图例在下面。"""
+    left, right = figure.subplots(1, 2)
+    for i, (name, points) in enumerate(curves.items()):
+        epochs, tested = [p.epoch for p in points], [p for p in points if p.test_acc is not None]
+        left.plot(epochs, [p.loss for p in points], color=f"C{i}", label=name)
+        right.plot(epochs, [p.train_acc for p in points], color=f"C{i}", ls=":", lw=1)
+        right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=f"C{i}", marker="o", ms=3.5)
+    _decorate(left, "损失")
+    _decorate(right, "精度（虚线训练，实线测试）")
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, 1)
+    figure.legend(loc="lower center", ncols=min(3, len(curves)) or 1, frameon=False, fontsize=9)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.26, top=0.92, wspace=0.16)
 
 
 class LivePlot:
@@ -164,23 +214,27 @@ class LivePlot:
         self.points: list[Point] = []
         self.num_epochs, self.band = num_epochs, band
         self.note = ""
-        self.seconds = 0.0  # 从进入到离开 with 的时间，画图在内
+        self.error: BaseException | None = None  # 提前结束的原因：中断或者溢出
         self._speak = show is None  # 自己占一个单元格的输出时才打印；回调里不打印
         self._show = show or _notebook_display()
         self._curves = Curves(num_epochs, past, band, width) if self._show else None
+        # 终端里另有一个进度条；输出不是终端时 tqdm 自己不画
+        self._bar = None if self._show else tqdm(
+            total=num_epochs, disable=None, leave=False, bar_format="{bar} {n:.1f}/{total} 轮，还要 {remaining} {desc}")
         self._next_frame = 0.0
 
     def __enter__(self) -> "LivePlot":
         self._draw()
-        self._started = time.perf_counter()
         return self
 
     def add(self, point: Point) -> None:
         """加一个点；到了下一帧的时间才画。"""
         self.points.append(point)
-        if self._curves is None:
+        if self._bar is not None:
+            self._bar.set_description_str(f"损失 {point.loss:.3f}", refresh=False)
+            self._bar.update(point.epoch - self._bar.n)
             if point.test_acc is not None:
-                print(self.status(), flush=True)
+                self._bar.write(self.status())
         elif time.perf_counter() >= self._next_frame:
             self._draw()
 
@@ -198,8 +252,10 @@ class LivePlot:
             self.note = f"在第 {self.points[-1].epoch if self.points else 0:.3g} 轮中断，已有的曲线和权重都留着。"
         elif kind is not None and issubclass(kind, FloatingPointError):
             self.note = str(error)
-        self.seconds = time.perf_counter() - self._started
+        if self._bar is not None:
+            self._bar.close()
         handled = bool(self.note)
+        self.error = error if handled else None
         if kind is None and self.band:
             self.note = verdict(self.band, self.points)
         self._draw()

@@ -1,52 +1,300 @@
 """一次训练，和它留下的东西。"""
 
-from dataclasses import dataclass
+import csv
+import json
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
+from wcwidth import wcswidth
 
 from helpers.data import Batches
 from helpers.device import fast_dtype
-from helpers.diagnosis import Band
-from helpers.plotting import LivePlot
-from helpers.training import Point, fit
+from helpers.diagnosis import diagnose
+from helpers.forecast import forecast, megabytes
+from helpers.gauge import Gauge
+from helpers.official import Band, official_band, reference_runs, verdict
+from helpers.plan import Plan
+from helpers.plotting import LivePlot, Picture, draw_curves, grid_picture
+from helpers.settings import describe_differences, differences, label, show
+from helpers.trace import trace
+from helpers.training import Point, fit, initialization
+
+_PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "drawing": "画图"}
 
 
 @dataclass(frozen=True)
 class Run:
-    """一次训练。
+    """一次训练：怎样训练的，走过的曲线，花掉的时间和内存，结论。
 
-    points: 曲线上的点；lr: 开始时的学习率；num_epochs: 打算训练的轮数，中断时 points 会短一些。
-    device, dtype: 在哪里、用什么精度；seconds: 用了多少秒，评估和画图在内。
-    note: 与官方区间的比较，或者中断、溢出的说明；都没有就是空的。
+    network: 网络的名字，如 "lenet"；recipe: 这次的全部设置，book: 书上的（不知道就是空的）。
+    points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出。
+    device, dtype: 在哪里、用什么精度；seed: 最近一次 torch.manual_seed 的种子；started: 开始的时刻。
+    seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部。
+    memory: 预计和实际的内存峰值，字节：forecast、peak。
+    findings: 诊断，一句一条；没有毛病就是空的。
     """
 
+    network: str
+    recipe: dict[str, Any]
+    book: dict[str, Any]
     points: list[Point]
-    lr: float
-    num_epochs: int
+    ended: str
     device: str
     dtype: str
-    seconds: float
-    note: str
+    seed: int
+    started: str
+    seconds: dict[str, float]
+    memory: dict[str, int]
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def last(self) -> Point | None:
+        """曲线的最后一点。"""
+        return self.points[-1] if self.points else None
+
+    @property
+    def test_acc(self) -> float | None:
+        """最近一次评估的测试精度。"""
+        return next((p.test_acc for p in reversed(self.points) if p.test_acc is not None), None)
+
+    @property
+    def finished(self) -> bool:
+        """打算训练的轮数是不是都走完了。"""
+        return self.ended == "done"
+
+    @property
+    def name(self) -> str:
+        """与书上不同的设置，用作图例；都相同就是「书上的配方」。"""
+        changed = differences(self.recipe, self.book)
+        return "，".join(f"{label(key)} {show(now)}" for key, (_, now) in changed.items()) or "书上的配方"
+
+    @property
+    def band(self) -> Band | None:
+        """官方区间；配方不是书上的就是 None。"""
+        return _band(self.network, self.recipe, self.book)
+
+    @property
+    def verdict(self) -> str:
+        """与官方结果比较的一句话；不能比就说为什么。"""
+        if not self.book:
+            return "不知道书上的配方，不与官方结果比较。"
+        if changed := describe_differences(self.recipe, self.book):
+            return f"配方与书上不同（{changed}），不与官方结果比较。"
+        if self.band is None:
+            return "没有这个网络的官方结果。"
+        return verdict(self.band, self.points) if self.finished else "训练没有完成，不与官方结果比较。"
+
+    @property
+    def throughput(self) -> tuple[float, float]:
+        """每秒训练多少张图：(书上的算法，只算更新；从头到尾，取数据、评估和画图都算)。"""
+        images = self.recipe["images"] * (self.last.epoch if self.last else 0)
+        return tuple(images / spent if spent else 0.0 for spent in (self.seconds.get("steps"), self.total))
+
+    @property
+    def total(self) -> float:
+        """一共多少秒。"""
+        return sum(self.seconds.values())
+
+    def rows(self) -> list[tuple[str, str]]:
+        """表格的各行：(名目, 值)。"""
+        last, (steps, honest) = self.last, self.throughput
+        status = {"done": "完成", "interrupted": "中断", "diverged": "溢出"}[self.ended]
+        result = "一个点也没有" if last is None else (
+            f"{last.epoch:.3g}/{self.recipe['num_epochs']} 轮，损失 {last.loss:.3f}，训练精度 {last.train_acc:.3f}，"
+            f"测试精度 {'–' if self.test_acc is None else format(self.test_acc, '.3f')}")
+        # CPU 上只看得到进程变大了多少，重用的旧内存不算在内
+        measured = "增加" if self.device == "cpu" else ""
+        parts = [f"{name} {self.seconds[key]:.1f}" for key, name in _PARTS.items() if key in self.seconds]
+        return [("网络", f"{self.network or '?'}（{self.name}）"), ("结果", f"{status}：{result}"),
+                ("环境", f"{self.device}，{self.dtype}，种子 {self.seed}，初始化 {self.recipe['init']}"),
+                ("时间", f"{self.total:.1f} 秒 = {' + '.join(parts)}"),
+                ("每秒图片", f"只算更新（书上的算法）{steps:,.0f}，全部都算 {honest:,.0f}"),
+                ("内存", f"预计 {megabytes(self.memory['forecast'])}，实际{measured} {megabytes(self.memory['peak'])}"),
+                ("判断", self.verdict)]
 
     def __repr__(self) -> str:
-        if not self.points:
-            return f"Run(一个点也没有；{self.note})"
-        last = self.points[-1]
-        return (f"Run({last.epoch:.3g}/{self.num_epochs} 轮，损失 {last.loss:.3f}，训练精度 {last.train_acc:.3f}，"
-                f"测试精度 {'–' if last.test_acc is None else format(last.test_acc, '.3f')}，"
-                f"{self.device} {self.dtype}，{self.seconds:.0f} 秒)")
+        return "\n".join([*(name + " " * (10 - wcswidth(name)) + value for name, value in self.rows()),
+                          *(f"！{finding}" for finding in self.findings)])
+
+    def picture(self) -> Picture:
+        """画成图的表格和诊断。"""
+        *rows, (_, judged) = self.rows()
+        notes = [judged, *(f"！{finding}" for finding in self.findings)]
+        return grid_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        # 数字每次不同，笔记本里放在图上
+        card = self.picture()
+        return {"text/plain": repr(card), "image/png": card.png}
 
 
-def train(net: nn.Module, train: Batches, test: Batches, *, lr: float, num_epochs: int, band: Band | None = None,
-          dtype: torch.dtype | None = None) -> Run:
-    """用 `fit` 训练并画出会动的曲线；中断或溢出时留下已有的部分。
+class Recording:
+    """训练开始时记下设置，结束时得到 Run；`train` 和 `Explorer` 都用它。"""
 
-    band: 书上的配方才给，官方区间画在曲线右端；其余参数见 `fit`。
+    def __init__(self, net: nn.Module, train: Batches, *, lr: float, num_epochs: int, dtype: torch.dtype,
+                 plan: Plan | None = None):
+        self.net, self.train, self.dtype, self.plan = net, train, dtype, plan
+        self.shape = (1, *train.X.shape[1:-2], train.size, train.size)
+        self.recipe = _plain((plan.settings if plan else {}) | {
+            "batch_size": train.batch_size, "size": train.size, "images": train.images, "lr": lr,
+            "num_epochs": num_epochs, "init": initialization(net), "params": count_params(net),
+            "macs": trace(net, self.shape).macs})
+        self.book = _plain(plan.book.settings | {"params": count_params(plan.book.meta())}) if plan else {}
+        if plan and self.recipe["params"] == count_params(plan.meta()):
+            self.book["params"] = self.recipe["params"]  # 不同的宽度已经列出；只有网络与计划对不上时才另说
+        self.need = forecast(net, self.shape, train.batch_size, dtype=dtype)
+        self.started = datetime.now().isoformat(timespec="seconds")
+        self.weights = sum(t.numel() * t.element_size() for t in net.parameters())
+        self.gauge = Gauge(train.device)
+
+    @property
+    def band(self) -> Band | None:
+        """官方区间；配方不是书上的就是 None。"""
+        return _band(self.plan.network if self.plan else "", self.recipe, self.book)
+
+    def finish(self, points: list[Point], ended: str, folder: Path | None = None) -> Run:
+        """训练结束了：诊断，存进文件夹，返回 Run。"""
+        self.gauge.lap("drawing")
+        peak = self.gauge.peak + self.weights  # 权重在开始之前就已经在了
+        run = Run(self.plan.network if self.plan else "", self.recipe, self.book, list(points), ended,
+                  self.train.device.type, str(self.dtype).removeprefix("torch."), torch.initial_seed(), self.started,
+                  self.gauge.seconds, {"forecast": self.need.total, "peak": peak})
+        run.findings.extend(diagnose(run, self.net, self.train))
+        save(run, folder)
+        return run
+
+
+def train(net: nn.Module, train: Batches, test: Batches, *, lr: float, num_epochs: int, plan: Plan | None = None,
+          loop: Callable[..., Iterator[Point]] | None = None, dtype: torch.dtype | None = None) -> Run:
+    """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
+
+    plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。
+    loop: 自己写的训练循环，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point；默认用 `fit`。
+    其余参数见 `fit`。
     """
-    dtype = dtype or fast_dtype(train.device)
-    with LivePlot(num_epochs, band=band) as plot:
-        for point in fit(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype):
+    dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
+    recording = Recording(net, train, lr=lr, num_epochs=num_epochs, dtype=dtype, plan=plan)
+    points = loop(net, train, test, lr, num_epochs) if loop else fit(
+        net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=recording.gauge)
+    with LivePlot(num_epochs, band=recording.band) as plot:
+        for point in points:
+            if loop:
+                recording.gauge.lap("steps")  # 别人的循环里面看不见
             plot.add(point)
-    return Run(plot.points, lr, num_epochs, train.device.type, str(dtype).removeprefix("torch."), plot.seconds,
-               plot.note)
+            if loop:
+                recording.gauge.lap("drawing")
+    return recording.finish(plot.points, ending(plot.error))
+
+
+def _band(network: str, recipe: dict[str, Any], book: dict[str, Any]) -> Band | None:
+    comparable = network in reference_runs()["runs"] and not differences(recipe, book)
+    return official_band(network) if comparable else None
+
+
+def ending(error: BaseException | None) -> str:
+    """`LivePlot.error` 说明训练怎样结束的，见 Run.ended。"""
+    return "done" if error is None else "diverged" if isinstance(error, FloatingPointError) else "interrupted"
+
+
+def count_params(net: nn.Module) -> int:
+    """参数个数。"""
+    return sum(p.numel() for p in net.parameters())
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    """与存进 JSON 再读出来的一样：元组变成列表。"""
+    return json.loads(json.dumps(settings))
+
+
+def runs_folder() -> Path:
+    """训练存在哪里：环境变量 COMPANION_RUNS，没有就是仓库里的 runs/。"""
+    return Path(os.environ.get("COMPANION_RUNS") or Path(__file__).resolve().parent.parent / "runs")
+
+
+def save(run: Run, folder: Path | None = None) -> Path | None:
+    """存成一个 JSON 文件，先写在旁边再改名，所以不会有半个文件；存不下时说一句，返回 None。"""
+    folder = folder or runs_folder()
+    path = folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
+    draft = path.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(json.dumps(asdict(run), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        warnings.warn(f"这次训练没有存下来（{error.strerror}：{folder}）；结果还在内存里。", stacklevel=2)
+        return None
+    return path
+
+
+def saved_runs(network: str | None = None, folder: Path | None = None) -> list[Run]:
+    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。"""
+    found = []
+    for path in sorted((folder or runs_folder()).glob("*.json")):
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            run = Run(**content | {"points": [Point(**point) for point in content["points"]]})
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            warnings.warn(f"跳过读不出来的 {path.name}（{type(error).__name__}）；可以删掉它。", stacklevel=2)
+            continue
+        if network in (None, run.network):
+            found.append(run)
+    return found
+
+
+def compare(runs: Iterable[Run]) -> Picture:
+    """几次训练：曲线画在一张图里，下面一张表。"""
+    runs = list(runs)
+    if not runs:
+        raise ValueError("没有可以比较的训练。先训练一次。")
+    names = _distinguish(runs)
+    rows = [("", "网络", "设置", "轮数", "训练精度", "测试精度", "秒", "诊断")]
+    for i, (run, name) in enumerate(zip(runs, names, strict=True), start=1):
+        last = run.last
+        rows.append((str(i), run.network, name, f"{last.epoch:.3g}" if last else "0",
+                     f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
+                     f"{run.total:.0f}", _shorten(run.findings[0]) if run.findings else "正常"))
+    curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
+    return grid_picture(rows, f"{len(runs)} 次训练", above=lambda figure: draw_curves(figure, curves))
+
+
+def _distinguish(runs: list[Run]) -> list[str]:
+    """每一次与别的几次不同的设置；只有一次就是与书上不同的。"""
+    if len(runs) == 1:
+        return [runs[0].name]
+    keys = [key for key in runs[-1].recipe
+            if key not in ("params", "macs") and len({str(run.recipe.get(key)) for run in runs}) > 1]
+    return ["，".join(f"{label(key)} {show(run.recipe[key])}" for key in keys if key in run.recipe) or run.name
+            for run in runs]
+
+
+def _shorten(text: str, columns: int = 48) -> str:
+    while wcswidth(text) > columns:
+        text = text[:-2] + "…"
+    return text
+
+
+def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
+    """把曲线写成 CSV，一行一个点，前面是这次训练的设置；Excel 打开就有汉字。"""
+    path, runs = Path(path), list(runs)
+    names = list(dict.fromkeys(name for run in runs for name in run.recipe))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names,
+                         "epoch", "loss", "train_acc", "test_acc"])
+        for i, run in enumerate(runs, start=1):
+            for point in run.points:
+                writer.writerow([i, run.network, run.started, run.device, run.dtype, run.seed,
+                                 *(run.recipe.get(name, "") for name in names),
+                                 point.epoch, point.loss, point.train_acc, point.test_acc])
+    return path

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import math
 from collections.abc import Callable
 from html import escape
@@ -31,6 +32,23 @@ def make_slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
     kind = widgets.IntSlider if all(isinstance(v, int) for v in (*allowed, default)) else widgets.FloatSlider
     return kind(value=default, min=low, max=high, step=step[0] if step else 1 if kind is widgets.IntSlider else 0.1,
                 **common)
+
+
+def choose(slider: widgets.Widget, value: Any) -> None:
+    """把滑块放到 value；选项里没有的、存成 JSON 又读回来的（元组成了列表）也认得，超出范围的停在边上。"""
+    if isinstance(slider, widgets.SelectionSlider):
+        options = [option[1] if isinstance(option, tuple) else option for option in slider.options]
+        value = next((option for option in options if _plain(option) == _plain(value)), slider.value)
+    elif not isinstance(slider, widgets.Checkbox):
+        low, high = (slider.min, slider.max)
+        if isinstance(slider, widgets.FloatLogSlider):
+            low, high = slider.base**low, slider.base**high
+        value = min(max(value, low), high)
+    slider.value = value
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
 
 
 class Settle:

@@ -13,6 +13,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from wcwidth import wcswidth
 
+from helpers.meta import shortcut
+
 Shape = tuple[int, ...]
 aten = torch.ops.aten
 
@@ -255,8 +257,8 @@ class _Meter(TorchDispatchMode):
             self.forked = True
         op = func._overloadpacket
         self.running = op, args
-        shortcut = op in _SHORTCUTS and args[0].is_meta
-        out = _SHORTCUTS[op](*args) if shortcut else func(*args, **kwargs or {})
+        quick = shortcut(op, args)
+        out = quick(*args) if quick else func(*args, **kwargs or {})
         if op is aten.convolution and args[6] and args[0].shape[1] != args[1].shape[0]:
             raise RuntimeError("转置卷积的通道数不对")  # meta 上的 PyTorch 不检查
         self.running = None
@@ -274,13 +276,6 @@ class _Meter(TorchDispatchMode):
         return out
 
 
-# PyTorch 在 meta 上用 Python 推导这些运算的形状，每次约一毫秒，占去大半时间
-_SHORTCUTS: dict[Any, Callable] = dict.fromkeys(
-    (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
-    lambda X, *_: X.detach())
-_SHORTCUTS[aten.native_batch_norm] = lambda X, *_: (X.detach(), X.detach(), X.detach())
-_SHORTCUTS[aten.addmm] = lambda bias, X, weight: torch.mm(X, weight)
-_SHORTCUTS[aten.mean] = torch.sum
 _PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
 _POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
 _PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}

@@ -1,5 +1,6 @@
 """唯一的训练循环。"""
 
+import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch.nn import functional as F
 
 from helpers.data import Batches
 from helpers.device import fast_dtype
+from helpers.gauge import Gauge
 from helpers.modes import evaluating
 
 
@@ -20,12 +22,14 @@ class Point:
     loss: 这一轮到此刻的平均训练损失（交叉熵，单位 nat；随机猜 10 类是 ln 10 ≈ 2.303）。
     train_acc: 这一轮到此刻的训练精度，0–1，在更新参数之前预测，与书上的算法相同。
     test_acc: 测试精度，0–1；只有一轮结束时才有，其余为 None。
+    lr: 此刻的学习率；没有记就是 None。
     """
 
     epoch: float
     loss: float
     train_acc: float
     test_acc: float | None = None
+    lr: float | None = None
 
 
 def xavier(module: nn.Module) -> None:
@@ -46,29 +50,54 @@ def kaiming(module: nn.Module) -> None:
         nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
 
 
+def initialization(net: nn.Module) -> str:
+    """看权重的大小，认出网络是怎样初始化的："xavier"、"kaiming" 或 "default"（PyTorch 默认）；
+    都不是就是 "other"，例如已经训练过。
+
+    三种都是 U(-a, a)：每一层的最大值不超过 a，均方根是 a/√3。太小的层不看；没有够大的层返回 "other"。
+    """
+    layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.weight.numel() >= 100]
+    for name, bound in (("xavier", lambda n_in, n_out: (6 / (n_in + n_out)) ** 0.5),
+                        ("kaiming", lambda n_in, n_out: (6 / n_in) ** 0.5),
+                        ("default", lambda n_in, n_out: (1 / n_in) ** 0.5)):
+        if layers and all(_uniform(weight, bound(*nn.init._calculate_fan_in_and_fan_out(weight))) for weight in layers):
+            return name
+    return "other"
+
+
+def _uniform(weight: Tensor, a: float) -> bool:
+    size = weight.detach().float()
+    return size.abs().max().item() <= a * 1.00001 and abs(size.square().mean().sqrt().item() * 3**0.5 / a - 1) < 0.2
+
+
 def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
-        dtype: torch.dtype | None = None) -> Iterator[Point]:
+        dtype: torch.dtype | None = None, gauge: Gauge | None = None) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
     train, test: `fashion_mnist` 给出的两个 Batches；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
     lr: 学习率，大于 0；也可以是一个函数，每一步都重新问它（例如一个滑块）。
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
-    损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率。
+    gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
+    参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率。
     """
-    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype):
+    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge):
         if point is not None:
             yield point
 
 
 def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
-          dtype: torch.dtype | None = None, reports: int = 5) -> Iterator[Point | None]:
+          dtype: torch.dtype | None = None, gauge: Gauge | None = None,
+          reports: int = 5) -> Iterator[Point | None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
     随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
     """
+    if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
+        raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
     device = train.device
     dtype = dtype or fast_dtype(device)
+    gauge = gauge or Gauge(device)
     net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给
     for epoch in range(num_epochs):
@@ -77,12 +106,16 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
         seen = 0
         net.train()
         for i, (X, y) in enumerate(train, start=1):
+            gauge.lap("data")
             rate = lr() if callable(lr) else lr
+            if not 0 < rate < math.inf:
+                raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, hits = _step(net, X, y, optimizer, dtype)
+            loss, hits = _step(net, X, y, optimizer, dtype, gauge)
             sums += torch.stack((loss * len(y), hits))
             seen += len(y)
+            gauge.lap("steps")
             due = i * reports // len(train) > (i - 1) * reports // len(train)
             # CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查
             if (due or device.type == "cpu") and not loss.isfinite():
@@ -90,20 +123,22 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
                     f"第 {epoch + i / len(train):.2f} 轮的损失变成了 {loss.item()}：学习率 {rate:g} 太大，"
                     "参数已经溢出。请减小学习率，重新初始化网络再训练。")
             if i == len(train):
-                right = yield from _evaluate(net, test, dtype)
+                right = yield from _evaluate(net, test, dtype, gauge)
                 test_acc = right.item() / test.images
             else:
                 test_acc = None
             if due:
                 total_loss, total_hits = (sums / seen).tolist()
-                yield Point(epoch + i / len(train), total_loss, total_hits, test_acc)
+                gauge.lap("steps")
+                yield Point(epoch + i / len(train), total_loss, total_hits, test_acc, rate)
             else:
                 yield None
+            gauge.lap("drawing")
 
 
 def accuracy(net: nn.Module, data: Batches, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
-    scoring = _evaluate(net, data, dtype or fast_dtype(data.device))
+    scoring = _evaluate(net, data, dtype or fast_dtype(data.device), Gauge(data.device))
     while True:
         try:
             next(scoring)
@@ -112,18 +147,19 @@ def accuracy(net: nn.Module, data: Batches, dtype: torch.dtype | None = None) ->
 
 
 def _step(net: nn.Module, X: Tensor, y: Tensor, optimizer: torch.optim.Optimizer,
-          dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+          dtype: torch.dtype, gauge: Gauge) -> tuple[Tensor, Tensor]:
     """一步：前向、损失、反向、更新。返回更新之前的平均损失和答对的张数，都是设备上的 0 维张量。"""
     with torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
         logits = net(X.to(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, y)
+    gauge.sample()
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     return loss.detach(), (logits.detach().argmax(1) == y).sum()
 
 
-def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype) -> Generator[None, None, Tensor]:
+def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回答对的张数。"""
     right = torch.zeros((), dtype=torch.int64, device=data.device)
     with evaluating(net):
@@ -131,5 +167,7 @@ def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype) -> Generator[No
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
             with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
                 right += (net(X.to(memory_format=torch.channels_last)).argmax(1) == y).sum()
+            gauge.lap("evaluation")
             yield
+            gauge.lap("drawing")
     return right

@@ -1,5 +1,6 @@
 """在真的 JupyterLab 和 Chromium 里像读者一样操作 7.1；截图留在 build/screenshots/。"""
 
+import os
 import re
 import secrets
 import shutil
@@ -31,7 +32,8 @@ def lab(tmp_path_factory):
     server = subprocess.Popen([sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
                                "--expose-app-in-browser",
                                f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={folder / 'notebooks'}"],
-                              stdout=log, stderr=log, cwd=folder)
+                              stdout=log, stderr=log, cwd=folder,
+                              env=os.environ | {"COMPANION_RUNS": str(folder / "runs")})
     try:
         deadline = time.monotonic() + 60
         while not (found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", (folder / "log").read_text())):
@@ -118,6 +120,13 @@ def test_a_reader_explores_lenet(lab, page):
     stop.click()
     page.wait_for_function(
         "() => [...document.querySelectorAll('.widget-html')].some(e => e.innerText.includes('停在'))")
+
+    numbers = box.locator("button[title='看这一次']")  # 单元格里训练的两次，加上刚才停下的一次
+    numbers.last.wait_for()
+    assert numbers.count() >= 2
+    numbers.first.click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.widget-html')].some(e => e.innerText.includes('第 1 次'))")
     box.screenshot(path=SCREENSHOTS / "7.1-explorer-light.png")
 
     page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")

@@ -6,7 +6,7 @@ import time
 import pytest
 from torch import nn
 
-from helpers import Explorer, Plan, budget
+from helpers import Explorer, budget, saved_runs
 from helpers.notebook import load
 
 lenet = load("7.1").lenet
@@ -14,7 +14,7 @@ lenet = load("7.1").lenet
 
 @pytest.fixture
 def explorer():
-    return Explorer(lenet, (1, 1, 28, 28), plan=Plan(batch_size=32, images=320, num_epochs=3, lr=0.9),
+    return Explorer(budget(lenet, lr=0.9).change(batch_size=32, images=320, num_epochs=3),
                     c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
 
 
@@ -43,7 +43,7 @@ def test_an_impossible_size_is_said_and_the_next_move_works(explorer):
 def test_an_exception_in_the_network_function_is_said():
     def fragile(width=6):
         return nn.Sequential(nn.Conv2d(1, 8 // (width - 5), 3))
-    explorer = Explorer(fragile, (1, 1, 28, 28), width=(1, 9))
+    explorer = Explorer(budget(fragile), width=(1, 9))
     explorer.sliders["width"].value = 5
     assert "division" in explorer.table.value and "✗" in explorer.table.value
     explorer.sliders["width"].value = 7
@@ -52,8 +52,8 @@ def test_an_exception_in_the_network_function_is_said():
 
 def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
     computed = []
-    original = explorer._trace
-    explorer._trace = lambda values: computed.append(1) or original(values)
+    original = explorer._measure
+    explorer._measure = lambda: computed.append(1) or original()
 
     async def drag():
         for i in range(100):
@@ -77,8 +77,8 @@ def test_training_keeps_curves_and_frees_the_buttons(explorer):
     asyncio.run(explorer.train())
     explorer.sliders["c1"].value = 8
     asyncio.run(explorer.train())
-    assert [name for name, _ in explorer.runs] == ["书上的值", "c1=8"]
-    assert all(points[-1].epoch == 3 for _, points in explorer.runs)
+    assert [run.recipe["c1"] for run in explorer.runs] == [6, 8] and "c1 8" in explorer.runs[1].name
+    assert all(run.finished and run.last.epoch == 3 for run in explorer.runs) and len(saved_runs("lenet")) == 2
     assert not explorer.train_button.disabled and explorer.stop_button.disabled
     assert "完成" in explorer.message.value and bytes(explorer.picture.value).startswith(b"\x89PNG")
 
@@ -108,7 +108,7 @@ def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
     async def scene():
         explorer.train_button.click()
         await asyncio.sleep(0.15)
-        newer = Explorer(lenet, (1, 1, 28, 28), plan=explorer.plan)
+        newer = Explorer(explorer.plan)
         training = asyncio.ensure_future(newer.train())
         await explorer._task
         assert "停在" in explorer.message.value
@@ -121,7 +121,7 @@ def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
 
 def slow_steps(asked):
     """每步 0.1 秒的训练：足够看清先后。"""
-    def steps(net, train, test, *, lr, num_epochs):
+    def steps(net, train, test, *, lr, **options):
         while True:
             asked.append(lr())
             time.sleep(0.1)
@@ -135,12 +135,13 @@ def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
         yield
     monkeypatch.setattr("helpers.explorer.steps", steps)
     asyncio.run(explorer.train())
-    assert "学习率 10 太大" in explorer.message.value and "#d62728" in explorer.message.value
+    assert "溢出" in explorer.message.value and "学习率 0.9 太大" in explorer.message.value
+    assert "#d62728" in explorer.message.value and explorer.runs[0].ended == "diverged"
 
 
 def test_sliders_start_at_the_plan_and_reset_to_the_book():
-    plan = budget(lr=0.9, size=28).change(c1=3, size=29, lr=0.5)
-    explorer = Explorer(lenet, (1, 1, 28, 28), plan=plan, c1=(1, 32), size=(16, 48))
+    plan = budget(lenet, lr=0.9, size=28).change(c1=3, size=29, lr=0.5)
+    explorer = Explorer(plan, c1=(1, 32), size=(16, 48))
     assert explorer.values == {"c1": 3, "size": 29, "lr": pytest.approx(0.5, rel=0.02)}
     assert "background" in explorer.table.value and "1×6×28×28" in explorer._repr_mimebundle_()["text/html"]
     explorer.reset()
@@ -148,8 +149,9 @@ def test_sliders_start_at_the_plan_and_reset_to_the_book():
 
 
 def test_choices_and_switches_become_their_own_widgets():
-    explorer = Explorer(lambda kind="a", deep=True, rate=0.5: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)),
-                        (1, 1, 28, 28), kind=["a", "b"], deep=True, rate=(0.0, 0.9))
+    def chosen(kind="a", deep=True, rate=0.5):
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    explorer = Explorer(budget(chosen), kind=["a", "b"], deep=True, rate=(0.0, 0.9))
     assert [type(s).__name__ for s in explorer.sliders.values()] == [
         "SelectionSlider", "Checkbox", "FloatSlider", "IntSlider", "FloatLogSlider"]
 
@@ -158,3 +160,48 @@ def test_without_a_kernel_the_table_is_in_the_bundle(explorer):
     bundle = explorer._repr_mimebundle_()
     assert "61,706" in bundle["text/html"] and bundle["text/plain"] == "Explorer(lenet, (1, 1, 28, 28))"
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_runs_are_listed_and_come_back_after_a_restart(explorer):
+    explorer.sliders["c1"].value = 8
+    asyncio.run(explorer.train())
+    explorer.reset()
+    asyncio.run(explorer.train())
+    again = Explorer(explorer.plan, c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
+    assert again.runs == explorer.runs
+    texts = [cell.value for cell in again.history.children if hasattr(cell, "value")]
+    assert any("c1 8" in text for text in texts) and "61,706" in texts and "416,520" in texts
+
+
+def test_choosing_a_run_brings_back_its_values_and_curve(explorer):
+    explorer.sliders["c1"].value, explorer.sliders["lr"].value = 8, 0.5
+    asyncio.run(explorer.train())
+    explorer.reset()
+    empty = bytes(explorer.picture.value)
+    buttons = [cell for cell in explorer.history.children if hasattr(cell, "click")]
+    buttons[0].click()
+    assert explorer.values["c1"] == 8 and explorer.values["lr"] == pytest.approx(0.5, rel=0.02)
+    assert bytes(explorer.picture.value) != empty and "第 1 次" in explorer.message.value
+
+
+def test_a_saved_tuple_finds_its_option():
+    plan = load("7.3").plan
+    vgg = Explorer(plan, conv_arch=[("小", ((1, 64), (1, 128))), ("VGG-11", plan.settings["conv_arch"])])
+    vgg._set(vgg.values | {"conv_arch": [[1, 64], [1, 128]]})
+    assert vgg.values["conv_arch"] == ((1, 64), (1, 128))
+
+
+def test_what_does_not_fit_is_refused(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.explorer.memory_limit", lambda device: 22e6)
+    monkeypatch.setattr("helpers.plan.memory_limit", lambda device: 22e6)
+    explorer.sliders["c1"].value = 32
+    assert "放不下" in explorer.table.value and "批量至多" in explorer.table.value
+    asyncio.run(explorer.train())
+    assert "内存放不下" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
+    assert explorer.runs == [] and not explorer.train_button.disabled
+
+
+def test_the_diagnosis_is_said(explorer):
+    explorer.sliders["lr"].value = 0.1
+    asyncio.run(explorer.train())
+    assert "学习率 0.1 太小（书上是 0.9）" in explorer.message.value

@@ -22,7 +22,7 @@ from helpers import (
     trade_offs,
 )
 from helpers.notebook import load
-from helpers.plotting import Curves
+from helpers.plotting import Curves, grid_picture
 from helpers.training import Point
 
 
@@ -102,14 +102,15 @@ def test_plain_python_prints_one_line_an_epoch(capsys):
 
 
 def test_every_figure_draws_without_a_warning():
-    net = load("7.1").lenet()
-    X, y = torch.rand(20, 1, 28, 28), torch.arange(20) % 10
+    net_function = load("7.1").lenet
+    net, X, y = net_function(), torch.rand(20, 1, 28, 28), torch.arange(20) % 10
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pictures = [data_flow(net, X[:1]), layer_stacks({"甲": net, "乙": net}),
                     image_grid(X, ["短靴"] * 20, [True] * 20), confusion_matrix(y, y),
                     compare_curves({"甲": points(10), "乙": []}),
-                    budget(images=600, num_epochs=1).preview(load("7.1").lenet)]
+                    budget(net_function, images=600, num_epochs=1).preview(),
+                    grid_picture([("", "甲"), ("乙", "丙" * 60)], "表", notes=["丁" * 200], marked={(1, 1)})]
     for made in pictures:
         assert pixels(made._repr_png_()).std() > 5 and repr(made).startswith("〔图：")
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from helpers import accuracy, check, fashion_mnist, fit, kaiming, official_band, xavier
-from helpers.diagnosis import verdict
 from helpers.notebook import load
+from helpers.official import verdict
 from helpers.training import Point, steps
 
 lenet = load("7.1").lenet

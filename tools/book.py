@@ -1,8 +1,9 @@
 """从头到尾运行每一本笔记本，写出运行过的笔记本和网页，最后印一张表；有一本失败就返回非零。"""
 
 import argparse
-import json
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,24 +14,17 @@ from nbconvert import HTMLExporter
 from normal_form import FOLDER, normalize, text
 from wcwidth import wcswidth
 
-from helpers.diagnosis import official_band, verdict
 from helpers.notebook import NETWORKS
-from helpers.training import Point
+from helpers.runs import Run, saved_runs
 
-# 笔记本运行完之后，在同一个内核里问训练的结果；笔记本把它留在 plan 和 plot（或 run）里
-QUESTION = """
-import json as _json
-from dataclasses import astuple as _astuple
-_result = globals().get("run") or plot
-print(_json.dumps({"points": [_astuple(p) for p in _result.points], "seconds": _result.seconds,
-                   "device": str(next(net.parameters()).device), "is_book": plan.is_book,
-                   "size": plan.size, "images": plan.images or 60_000, "num_epochs": plan.num_epochs}))
-"""
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
 
 
 def run(path: Path, folder: Path) -> tuple[str, ...]:
-    """运行一本，写出结果，返回表格的一行。运行失败时抛出 CellExecutionError，到那里为止的输出仍写出来。"""
+    """运行一本，写出结果，返回表格的一行。运行失败时抛出 CellExecutionError，到那里为止的输出仍写出来。
+
+    笔记本里的训练存进环境变量 COMPANION_RUNS 指的文件夹；一本里的最后一次就是它的训练。
+    """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=None, kernel_name="python3",
                             resources={"metadata": {"path": str(FOLDER)}})
@@ -41,25 +35,21 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
                 if cell.cell_type == "code":
                     say(f"{path.stem}  {code.index(cell) + 1}/{len(code)}  {first_line(cell.source)}")
                     client.execute_cell(cell, i)
-            question = nbformat.v4.new_code_cell(QUESTION)
-            notebook.cells.append(question)
-            client.execute_cell(question, len(notebook.cells) - 1)
-            notebook.cells.pop()
     finally:
         (folder / path.name).write_text(text(normalize(notebook)), encoding="utf-8")
     if folder != FOLDER:
         html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
         (folder / f"{path.stem}.html").write_text(html, encoding="utf-8")
-    return row(path.stem.split("-")[0], json.loads(question.outputs[-1].text))
+    section = path.stem.split("-")[0]
+    return row(section, saved_runs(NETWORKS[section])[-1])
 
 
-def row(section: str, answer: dict) -> tuple[str, ...]:
-    """把一本的结果写成表格的一行。"""
-    network = NETWORKS[section]
-    points = [Point(*values) for values in answer["points"]]
-    what = f"{answer['images']} 张 × {answer['num_epochs']} 轮，{answer['size']}×{answer['size']}"
-    judged = verdict(official_band(network), points) if answer["is_book"] else "缩减了配方，不与官方结果比较"
-    return (section, network, answer["device"], what, f"{answer['seconds']:.0f}", f"{points[-1].test_acc:.3f}", judged)
+def row(section: str, run: Run) -> tuple[str, ...]:
+    """把一次训练写成表格的一行。"""
+    what = f"{run.recipe['images']} 张 × {run.recipe['num_epochs']} 轮，{run.recipe['size']}×{run.recipe['size']}"
+    judged = run.verdict if run.band else "缩减了配方，不与官方结果比较"
+    return (section, run.network, run.device, what, f"{run.total:.0f}", f"{run.test_acc:.3f}",
+            " ".join([judged, *run.findings]))
 
 
 def first_line(source: str) -> str:
@@ -83,6 +73,7 @@ def main() -> int:
     options = parser.parse_args()
     options.to.mkdir(parents=True, exist_ok=True)
     folder = options.to.resolve()
+    os.environ["COMPANION_RUNS"] = tempfile.mkdtemp()  # 不与读者自己的训练混在一起
     rows, failed = [HEADER], []
     started = time.perf_counter()
     for path in sorted(FOLDER.glob("*.ipynb")):

@@ -1,0 +1,119 @@
+"""这台机器准备好了吗：版本、设备、字体、数据、小组件。"""
+
+import json
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from packaging.requirements import Requirement
+from packaging.version import Version
+
+from helpers.data import FILES, FOLDER, read_idx
+from helpers.device import fast_dtype, memory_limit, pick_device
+from helpers.forecast import megabytes
+from helpers.plotting import FONT, FONT_FILE
+
+_INSTALL = "pip install -r requirements.txt"
+_REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
+
+
+@dataclass(frozen=True)
+class Check:
+    """一项检查：名目，好不好，看到了什么，不好时用来修的命令。"""
+
+    name: str
+    good: bool
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Check]:
+    """全部检查。一项检查自己出错也算一处毛病，不影响别的。"""
+    checks = []
+    for group in (_python, _packages, _torchvision, _widgets, _device, _font, _data):
+        try:
+            checks += group()
+        except Exception as error:
+            checks.append(Check(group.__name__.strip("_"), False, f"{type(error).__name__}：{error}", _INSTALL))
+    return checks
+
+
+def _python() -> Iterator[Check]:
+    good = sys.version_info >= (3, 10)
+    yield Check("Python", good, f"{platform.python_version()}，{platform.platform(terse=True)}",
+                "conda env create -f environment.yml")
+
+
+def installed(name: str) -> str | None:
+    """装着的版本；没有装就是 None。"""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _packages(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
+    for line in _REQUIREMENTS.read_text(encoding="utf-8").splitlines():
+        if not line or line.startswith(("-", "#")):
+            continue
+        wanted = Requirement(line)
+        found = installed(wanted.name)
+        good = found is not None and wanted.specifier.contains(Version(found).public, prereleases=True)
+        yield Check(wanted.name, good, f"{found or '没有装'}（要 {wanted.specifier}）", f'pip install "{line}"')
+
+
+def _torchvision(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
+    # torch 2.x 配 torchvision 0.(x+15)；不配时一导入就报 operator torchvision::nms does not exist
+    ours, theirs = (Version(installed(name) or "0") for name in ("torch", "torchvision"))
+    wanted = f"0.{ours.minor + 15}"
+    yield Check("torchvision 与 torch 相配", theirs.minor == ours.minor + 15,
+                f"torch {ours.public}，torchvision {theirs.public}",
+                f'pip install "torch=={ours.public}" "torchvision=={wanted}.*"')
+
+
+def _widgets(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
+    kernel, front = installed("ipywidgets"), installed("jupyterlab_widgets")
+    matched = bool(kernel and front) and (Version(kernel).major, Version(front).major) == (8, 3)
+    yield Check("滑块的两半（内核、网页）相配", matched,
+                f"ipywidgets {kernel or '没有装'}，jupyterlab_widgets {front or '没有装'}（8 配 3）",
+                'pip install --force-reinstall "ipywidgets>=8.1" "jupyterlab_widgets>=3"')
+    manifest = Path(sys.prefix, "share/jupyter/labextensions/@jupyter-widgets/jupyterlab-manager/package.json")
+    there = manifest.is_file()
+    yield Check("JupyterLab 里的滑块扩展", there,
+                json.loads(manifest.read_text(encoding="utf-8"))["version"] if there else f"{manifest} 不在",
+                'pip install --force-reinstall "jupyterlab_widgets>=3"')
+
+
+def _device() -> Iterator[Check]:
+    device = pick_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU，{torch.get_num_threads()} 个线程"
+    yield Check("设备", True, name)
+    built, seen = torch.version.cuda, torch.cuda.is_available()
+    yield Check("CUDA", device.type == "cuda" or not seen,
+                "在用" if device.type == "cuda" else "检测到了，但不能工作" if seen else
+                f"没有可用的 GPU（这个 torch {'带 CUDA ' + built if built else '不带 CUDA'}），用 CPU",
+                "更新显卡驱动，或按 https://pytorch.org/get-started/locally/ 重装 torch")
+    yield Check("精度", True, str(fast_dtype(device)).removeprefix("torch."))
+    yield Check("内存", memory_limit(device) > 1e9, megabytes(memory_limit(device)), "关掉别的程序，或用更小的批量")
+
+
+def _font() -> Iterator[Check]:
+    from matplotlib import font_manager
+
+    font = font_manager.get_font(FONT_FILE)
+    missing = [character for character in "汇聚层精度" if not font.get_char_index(ord(character))]
+    yield Check("汉字字体", not missing, f"{FONT}，缺 {''.join(missing)}" if missing else FONT,
+                "git checkout -- helpers/fonts")
+
+
+def _data() -> Iterator[Check]:
+    for name in FILES:
+        try:
+            read_idx(FOLDER / name)
+            yield Check(name, True, "完好")
+        except ValueError:
+            yield Check(name, False, "缺失或已损坏", "git checkout -- helpers/fashion_mnist")

@@ -1,0 +1,36 @@
+"""设置的名字和值，怎样写给读者看。"""
+
+from typing import Any
+
+_LABELS = {"batch_size": "批量", "size": "输入边长", "images": "训练图片", "lr": "学习率", "num_epochs": "轮数",
+           "init": "初始化", "params": "参数个数"}
+
+
+def label(name: str) -> str:
+    """一项设置的中文名；宽度用网络函数里的名字。"""
+    return _LABELS.get(name, name)
+
+
+def show(value: Any) -> str:
+    """一项设置的值。"""
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return f"{value:,}" if type(value) is int else str(value).replace(" ", "")
+
+
+def differences(recipe: dict[str, Any], book: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """与书上不同的几项：名字到 (书上的, 这次的)。"""
+    return {name: (book[name], recipe[name]) for name in book if name in recipe and not _same(book[name], recipe[name])}
+
+
+def describe_differences(recipe: dict[str, Any], book: dict[str, Any]) -> str:
+    """写成一句话里的一段，如「批量 16 而不是 256，轮数 3 而不是 10」；没有就是空的。"""
+    return "，".join(f"{label(name)} {show(now)} 而不是 {show(was)}"
+                    for name, (was, now) in differences(recipe, book).items())
+
+
+def _same(a: Any, b: Any) -> bool:
+    # 滑块停在最近的刻度上，学习率差千分之几算相同
+    if isinstance(a, float) or isinstance(b, float):
+        return abs(a - b) <= 0.005 * abs(a)
+    return a == b

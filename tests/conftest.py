@@ -1,0 +1,11 @@
+"""测试里的训练存进临时文件夹，不与读者自己的混在一起。"""
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path, monkeypatch):
+    """这个测试的训练存在哪里。"""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("COMPANION_RUNS", str(folder))
+    return folder
