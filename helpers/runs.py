@@ -20,7 +20,7 @@ from helpers.data import Batches
 from helpers.device import fast_dtype
 from helpers.diagnosis import diagnose
 from helpers.forecast import forecast, megabytes
-from helpers.gauge import Gauge
+from helpers.gauge import Gauge, return_free_memory
 from helpers.official import Band, official_band, reference_runs, verdict
 from helpers.plan import Plan
 from helpers.plotting import LivePlot, Picture, draw_curves, grid_picture
@@ -152,8 +152,9 @@ class Recording:
         if plan and self.recipe["params"] == count_params(plan.meta()):
             self.book["params"] = self.recipe["params"]  # 不同的宽度已经列出；只有网络与计划对不上时才另说
         self.need = forecast(net, self.shape, train.batch_size, dtype=dtype)
-        self.started = datetime.now().isoformat(timespec="seconds")
+        self.started = datetime.now().isoformat(timespec="milliseconds")
         self.weights = sum(t.numel() * t.element_size() for t in net.parameters())
+        return_free_memory()
         self.gauge = Gauge(train.device)
 
     @property

@@ -59,23 +59,6 @@ def test_deeper_adds_layers_in_the_middle_and_swaps_the_activation():
     assert [type(layer) for layer in section.deeper(**SLIM)] == [type(layer) for layer in alexnet(**SLIM)]
 
 
-def test_twenty_steps_equal_a_plain_loop():
-    train, test = fashion_mnist(batch_size=8, size=193, images=40, device="cpu")
-    net, expected = slim(1), []
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.01)
-    net.train()
-    for _ in range(4):
-        for X, y in train:
-            loss = nn.functional.cross_entropy(net(X), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            expected.append(loss.item())
-    points = list(fit(slim(1), train, test, lr=0.01, num_epochs=4, dtype=torch.float32))
-    means = [sum(expected[5 * e:5 * e + i + 1]) / (i + 1) for e in range(4) for i in range(5)]
-    assert [p.loss for p in points] == pytest.approx(means, abs=1e-4)
-
-
 def test_sixty_four_images_can_be_learned_by_heart():
     train, _ = fashion_mnist(batch_size=8, size=193, images=70, device="cpu")
     train.X, train.y = train.X[:64], train.y[:64]

@@ -15,7 +15,6 @@ from helpers import (
     kaiming,
     receptive_fields,
     trace,
-    xavier,
 )
 from helpers.notebook import load
 from helpers.plotting import Picture
@@ -94,27 +93,6 @@ def test_64_images_can_be_learned_by_heart():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
     assert any(point.train_acc == 1.0 for point in fit(net, train, test, lr=0.02, num_epochs=150, dtype=torch.float32))
-
-
-def test_fit_walks_as_a_plain_loop_does():
-    data = fashion_mnist(batch_size=8, size=224, images=40, device="cpu")
-    options = {"ratio": 32, "hidden": 32}
-    torch.manual_seed(0)
-    points = list(fit(vgg11(**options).apply(xavier), *data, lr=0.05, num_epochs=4, dtype=torch.float32))
-    torch.manual_seed(0)
-    # 与 fit 同样的内存布局：布局不同，舍入也不同
-    net, losses = vgg11(**options).apply(xavier).to(memory_format=torch.channels_last), []
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
-    for _ in range(4):
-        total = seen = 0
-        for X, y in data[0]:
-            loss = nn.functional.cross_entropy(net(X.to(memory_format=torch.channels_last)), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            total, seen = total + loss.item() * len(y), seen + len(y)
-            losses.append(total / seen)
-    assert [p.loss for p in points] == pytest.approx(losses, abs=1e-4) and len(losses) == 20
 
 
 def test_the_window_is_where_the_picture_draws_it():

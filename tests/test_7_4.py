@@ -70,26 +70,6 @@ def test_a_dead_last_relu_stops_every_gradient_and_without_it_they_flow():
     assert all(p.grad.any() for p in net[-3][-1].parameters())
 
 
-def test_twenty_steps_equal_a_plain_loop():
-    train, test = fashion_mnist(batch_size=8, size=67, images=160, device="cpu")
-    torch.manual_seed(3)
-    net = nin(8, 16, 32).apply(xavier)
-    optimizer, expected = torch.optim.SGD(net.parameters(), lr=0.1), []
-    net.train()
-    for X, y in train:
-        loss = F.cross_entropy(net(X), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        expected.append(loss.item())
-    torch.manual_seed(3)
-    net = nin(8, 16, 32).apply(xavier)
-    points = list(fit(net, train, test, lr=0.1, num_epochs=1, dtype=torch.float32))
-    assert len(expected) == 20
-    for i, point in enumerate(points):  # 点给出的是到此刻的平均
-        assert point.loss == pytest.approx(sum(expected[:4 * i + 4]) / (4 * i + 4), abs=1e-4)
-
-
 def test_sixty_four_images_can_be_learned_by_heart():
     train, test = fashion_mnist(batch_size=16, size=67, images=60, device="cpu")
     extra = fashion_mnist(images=100, device="cpu")[0]

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import googlenet as torchvision_googlenet
 
-from helpers import branches, fashion_mnist, fit, input_sizes, stage_columns, trace, windows, xavier
+from helpers import branches, fashion_mnist, input_sizes, stage_columns, trace, windows
 from helpers.notebook import load
 
 section = load("7.5")
@@ -103,25 +103,6 @@ def test_sixty_four_images_can_be_learned_by_heart():
         nn.functional.cross_entropy(logits, y).backward()
         optimizer.step()
     pytest.fail("150 步还背不下 64 张图")
-
-
-def test_twenty_steps_equal_a_plain_loop():
-    train, test = fashion_mnist(batch_size=16, images=80, size=32, device="cpu")
-    torch.manual_seed(1)
-    net = googlenet(ratio=8).apply(xavier)
-    optimizer, expected = torch.optim.SGD(net.parameters(), lr=0.1), []
-    for _ in range(4):
-        for X, y in train:
-            loss = nn.functional.cross_entropy(net(X), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            expected.append(loss.item())
-    torch.manual_seed(1)
-    net = googlenet(ratio=8).apply(xavier)
-    points = list(fit(net, train, test, lr=0.1, num_epochs=4, dtype=torch.float32))
-    means = [sum(expected[5 * e:5 * e + i + 1]) / (i + 1) for e in range(4) for i in range(5)]
-    assert [p.loss for p in points] == pytest.approx(means, abs=1e-4)
 
 
 def test_figures_are_drawn_from_the_modules():

@@ -1,6 +1,5 @@
 """7.6 节 ResNet：形状、感受野、torchvision、学得会、与普通循环相同。"""
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -91,29 +90,6 @@ def test_64_images_can_be_learned_by_heart():
     some.X, some.y = some.X[:64], some.y[:64]
     points = list(fit(resnet18(**SLIM).apply(xavier), some, some, lr=0.1, num_epochs=40))
     assert points[-1].train_acc == 1.0
-
-
-def test_fit_equals_a_plain_loop():
-    def make():
-        torch.manual_seed(0)
-        return resnet18(**SLIM).apply(xavier)
-
-    data = subset(640, 64, shuffle=False)
-    points = list(fit(make(), data, data, lr=0.05, num_epochs=2, dtype=torch.float32))
-    # 内存布局也要相同：背景是纯黑的，最大汇聚遇到几乎相等的数，一点舍入就改变梯度的去向，几步之后相差 0.1
-    net, losses = make().to(memory_format=torch.channels_last), []
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
-    for _ in range(2):
-        epoch = []
-        for X, y in data:
-            loss = F.cross_entropy(net(X.to(memory_format=torch.channels_last)), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            epoch.append(loss.item())
-            if len(epoch) % 2 == 0:
-                losses.append(np.mean(epoch))
-    assert len(points) == 10 and np.allclose([p.loss for p in points], losses, atol=1e-4)
 
 
 def test_a_flow_chart_of_branches_and_frames():

@@ -73,29 +73,6 @@ def test_sixty_four_images_are_learned_by_heart():
     assert points[-1].test_acc == 1.0
 
 
-def test_twenty_steps_equal_a_plain_loop():
-    train, test = fashion_mnist(batch_size=32, size=32, images=160, device="cpu")
-
-    def start():
-        torch.manual_seed(1)
-        return densenet(**SLIM).apply(xavier).train()
-
-    # 内存布局也要相同：布局不同，舍入就不同，几步之后被放大到看得见，float32 与 float64 之间也是这样
-    net = start().to(memory_format=torch.channels_last)
-    optimizer, plain = torch.optim.SGD(net.parameters(), lr=0.1), []
-    for _ in range(4):
-        for i, (X, y) in enumerate(train):
-            loss = nn.functional.cross_entropy(net(X.to(memory_format=torch.channels_last)), y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            plain.append(loss.item() + (plain[-1] if i else 0))  # 一轮之内的累计
-    points = list(fit(start(), train, test, lr=0.1, num_epochs=4, dtype=torch.float32))
-    assert [point.loss for point in points] == pytest.approx(
-        [total / (i % 5 + 1) for i, total in enumerate(plain)], abs=1e-4)
-
-
-# 每个样本为反向传播存下的激活，MB
 @pytest.mark.parametrize("section, name, size, widths, megabytes", [
     ("7.1", "lenet", 28, {}, 0.036), ("7.2", "alexnet", 224, {}, 4.00), ("7.3", "vgg11", 224, {"ratio": 4}, 12.32),
     ("7.4", "nin", 224, {}, 7.68), ("7.5", "googlenet", 96, {}, 6.41), ("7.6", "resnet18", 96, {}, 3.89),
