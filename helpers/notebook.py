@@ -5,6 +5,7 @@ from pathlib import Path
 from types import ModuleType
 
 import nbformat
+import torch
 
 # 每一节的网络函数；官方结果也用这些名字
 NETWORKS = {"7.1": "lenet", "7.2": "alexnet", "7.3": "vgg11", "7.4": "nin", "7.5": "googlenet",
@@ -26,7 +27,8 @@ def load(section: str) -> ModuleType:
     """依次执行一节里带 `net` 标签的整个单元格，返回它们定义的名字，如 `load("7.1").lenet`。"""
     path = find(section)
     module = ModuleType(path.stem)
-    for i, cell in enumerate(nbformat.read(path, as_version=4).cells):
-        if cell.cell_type == "code" and "net" in cell.metadata.get("tags", ()):
-            exec(compile(cell.source, f"{path.name}，第 {i + 1} 个单元格", "exec"), module.__dict__)
+    with torch.random.fork_rng(devices=[]):  # 单元格里的 manual_seed 不该影响调用者
+        for i, cell in enumerate(nbformat.read(path, as_version=4).cells):
+            if cell.cell_type == "code" and "net" in cell.metadata.get("tags", ()):
+                exec(compile(cell.source, f"{path.name}，第 {i + 1} 个单元格", "exec"), module.__dict__)
     return module

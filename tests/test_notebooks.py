@@ -7,6 +7,7 @@ import sys
 import nbformat
 import normal_form
 import pytest
+import torch
 
 from helpers import trace
 from helpers.notebook import FOLDER, NETWORKS, find, load
@@ -79,6 +80,15 @@ def test_lenet_shapes_and_receptive_field():
     assert [layer.out_shape[1:] for layer in table if layer.kind != "Sigmoid"] == [
         (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (400,), (120,), (84,), (10,)]
     assert table[5].receptive_field == 16 and table[6].receptive_field is None
+
+
+def test_loading_leaves_the_random_numbers_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    load.cache_clear()
+    load("7.1")
+    assert torch.equal(torch.rand(1), expected)
 
 
 def test_an_unknown_section_is_refused():
