@@ -30,6 +30,10 @@ def diagnose(run: "Run", net: nn.Module | None = None, data: Batches | None = No
     if run.ended == "diverged":
         return [f"损失溢出：学习率 {_lr(run):g} 太大{_book_lr(run)}，参数一步步变大直到没有数；"
                 f"从 {_lr(run) / 3:.2g} 试起，重新初始化再训练。"]
+    if run.ended == "memory":
+        batch, fits = run.recipe["batch_size"], run.memory["largest_batch"]
+        return [f"内存不够：批量 {batch} 放不下；预计放得下的最大批量是 {min(fits, batch // 2) or 1}，"
+                "减小批量、输入边长或宽度再训练。"]
     if last is None or last.epoch < 0.5:
         return []  # 还看不出来
     best = max(point.train_acc for point in run.points)

@@ -45,10 +45,10 @@ class Explorer:
         book = plan.book.settings
         ranges = {"size": (plan.book.size, plan.book.size), "lr": (1e-3, 10)} | ranges
         order = [*(name for name in ranges if name not in ("size", "lr")), "size", "lr"]
-        self.sliders = {name: make_slider(name, ranges[name], plan.settings[name]) for name in order}
+        self.message = widgets.HTML()
+        self.sliders = {name: make_slider(name, ranges[name], plan.settings[name], self._refuse) for name in order}
         self.book = {name: book[name] for name in order}
         self.table = widgets.HTML()
-        self.message = widgets.HTML()
         self.train_button = widgets.Button(description="训练", button_style="primary", icon="play")
         self.stop_button = widgets.Button(description="停止", icon="stop", disabled=True)
         self.reset_button = widgets.Button(description="回到书上的值", icon="undo")
@@ -130,12 +130,12 @@ class Explorer:
                         plot.add(point)
             ended = "interrupted" if self._stopping else ending(plot.error)
             findings = []
-            if plot.points or ended == "diverged":  # 一个点也没有就停下的不留
+            if plot.points or ended != "interrupted":  # 一个点也没有就停下的不留
                 run = await loop.run_in_executor(worker, recording.finish, plot.points, ended)
                 self.runs, findings = [*self.runs, run][-_KEPT:], run.findings
                 self._list_runs()
-            how = {"done": "完成：", "interrupted": "停在", "diverged": "溢出："}[ended]
-            self._say(" ".join([f"{how}{plot.status()}。", *findings]), error=ended == "diverged")
+            how = {"done": "完成：", "interrupted": "停在", "diverged": "溢出：", "memory": "内存不够："}[ended]
+            self._say(" ".join([f"{how}{plot.status()}。", *findings]), error=ended in ("diverged", "memory"))
         except Exception as error:  # 回调里的异常没有别处可看
             self._say(first_line(error), error=True)
         finally:
@@ -206,6 +206,9 @@ class Explorer:
 
     def _say(self, text: str, error: bool = False) -> None:
         self.message.value = f'<span style="{RED if error else ""}">{escape(text)}</span>'
+
+    def _refuse(self, text: str) -> None:
+        self._say(text, error=True)
 
     def _show_picture(self, png: bytes) -> None:
         self.picture.value = png

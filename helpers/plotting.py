@@ -205,7 +205,7 @@ class LivePlot:
                 plot.add(point)
 
     笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
-    按下中断，或者损失溢出时，曲线和 `points`（Point 的列表）都留着，只说一句话。
+    按下中断，损失溢出或者内存不够时，曲线和 `points`（Point 的列表）都留着，只说一句话。
     past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
     """
 
@@ -214,7 +214,7 @@ class LivePlot:
         self.points: list[Point] = []
         self.num_epochs, self.band = num_epochs, band
         self.note = ""
-        self.error: BaseException | None = None  # 提前结束的原因：中断或者溢出
+        self.error: BaseException | None = None  # 提前结束的原因：中断、溢出或者内存不够
         self._speak = show is None  # 自己占一个单元格的输出时才打印；回调里不打印
         self._show = show or _notebook_display()
         self._curves = Curves(num_epochs, past, band, width) if self._show else None
@@ -250,7 +250,7 @@ class LivePlot:
     def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
             self.note = f"在第 {self.points[-1].epoch if self.points else 0:.3g} 轮中断，已有的曲线和权重都留着。"
-        elif kind is not None and issubclass(kind, FloatingPointError):
+        elif kind is not None and issubclass(kind, FloatingPointError | MemoryError):
             self.note = str(error)
         if self._bar is not None:
             self._bar.close()

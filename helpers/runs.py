@@ -17,7 +17,7 @@ from torch import nn
 from wcwidth import wcswidth
 
 from helpers.data import Batches
-from helpers.device import fast_dtype
+from helpers.device import fast_dtype, memory_limit
 from helpers.diagnosis import diagnose
 from helpers.forecast import forecast, megabytes
 from helpers.gauge import Gauge, return_free_memory
@@ -36,10 +36,10 @@ class Run:
     """一次训练：怎样训练的，走过的曲线，花掉的时间和内存，结论。
 
     network: 网络的名字，如 "lenet"；recipe: 这次的全部设置，book: 书上的（不知道就是空的）。
-    points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出。
+    points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出，"memory" 内存不够。
     device, dtype: 在哪里、用什么精度；seed: 最近一次 torch.manual_seed 的种子；started: 开始的时刻。
     seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部。
-    memory: 预计和实际的内存峰值，字节：forecast、peak。
+    memory: 预计和实际的内存峰值，字节：forecast、peak；largest_batch: 预计放得下的最大批量。
     findings: 诊断，一句一条；没有毛病就是空的。
     """
 
@@ -107,7 +107,7 @@ class Run:
     def rows(self) -> list[tuple[str, str]]:
         """表格的各行：(名目, 值)。"""
         last, (steps, honest) = self.last, self.throughput
-        status = {"done": "完成", "interrupted": "中断", "diverged": "溢出"}[self.ended]
+        status = {"done": "完成", "interrupted": "中断", "diverged": "溢出", "memory": "内存不够"}[self.ended]
         result = "一个点也没有" if last is None else (
             f"{last.epoch:.3g}/{self.recipe['num_epochs']} 轮，损失 {last.loss:.3f}，训练精度 {last.train_acc:.3f}，"
             f"测试精度 {'–' if self.test_acc is None else format(self.test_acc, '.3f')}")
@@ -152,6 +152,7 @@ class Recording:
         if plan and self.recipe["params"] == count_params(plan.meta()):
             self.book["params"] = self.recipe["params"]  # 不同的宽度已经列出；只有网络与计划对不上时才另说
         self.need = forecast(net, self.shape, train.batch_size, dtype=dtype)
+        self.limit = memory_limit(train.device)
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.weights = sum(t.numel() * t.element_size() for t in net.parameters())
         return_free_memory()
@@ -168,7 +169,8 @@ class Recording:
         peak = self.gauge.peak + self.weights  # 权重在开始之前就已经在了
         run = Run(self.plan.network if self.plan else "", self.recipe, self.book, list(points), ended,
                   self.train.device.type, str(self.dtype).removeprefix("torch."), torch.initial_seed(), self.started,
-                  self.gauge.seconds, {"forecast": self.need.total, "peak": peak})
+                  self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
+                                       "largest_batch": self.need.largest_batch(self.limit)})
         run.findings.extend(diagnose(run, self.net, self.train))
         save(run, folder)
         return run
@@ -203,7 +205,9 @@ def _band(network: str, recipe: dict[str, Any], book: dict[str, Any]) -> Band | 
 
 def ending(error: BaseException | None) -> str:
     """`LivePlot.error` 说明训练怎样结束的，见 Run.ended。"""
-    return "done" if error is None else "diverged" if isinstance(error, FloatingPointError) else "interrupted"
+    if error is None:
+        return "done"
+    return {FloatingPointError: "diverged", MemoryError: "memory"}.get(type(error), "interrupted")
 
 
 def count_params(net: nn.Module) -> int:

@@ -9,6 +9,7 @@ from html import escape
 from typing import Any
 
 import ipywidgets as widgets
+from traitlets import TraitError
 
 from helpers.plotting import Picture
 
@@ -17,21 +18,55 @@ _SETTLE, _PATIENCE = 0.03, 0.2  # 秒：停下这么久才重算；一直在动�
 _LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 
 
-def make_slider(name: str, allowed: Any, default: Any) -> widgets.Widget:
-    """一个滑块：(低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关；lr 用对数刻度。"""
+class _Polite:
+    """网页送来不能用的值时不抛异常：说一句，值不变，再把此刻的值送回网页。"""
+
+    refuse: Callable[[str], None]
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        before = self.value
+        try:
+            if any(isinstance(value, float) and not math.isfinite(value) for value in sync_data.values()):
+                raise ValueError  # NaN 与谁比都不成立，范围检查拦不住它
+            super().set_state(sync_data)
+        except (TraitError, ValueError, TypeError, OverflowError):
+            self.value = before
+            self.send_state()
+            self.refuse(f"{self.description} 不能是 {next(iter(sync_data.values()), None)!r}，还是 {before}。")
+
+
+def _polite(kind: type[widgets.Widget]) -> type[widgets.Widget]:
+    return type(kind.__name__, (_Polite, kind), {})
+
+
+_KINDS = {kind: _polite(kind) for kind in (
+    widgets.Checkbox, widgets.SelectionSlider, widgets.FloatLogSlider, widgets.IntSlider, widgets.FloatSlider)}
+
+
+def make_slider(name: str, allowed: Any, default: Any, refuse: Callable[[str], None]) -> widgets.Widget:
+    """一个滑块：(低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关；lr 用对数刻度。
+
+    refuse: 网页送来不能用的值时，收下那一句话的函数。
+    """
+    slider = _make(name, allowed, default)
+    slider.refuse = refuse
+    return slider
+
+
+def _make(name: str, allowed: Any, default: Any) -> widgets.Widget:
     common = {"description": _LABELS.get(name, name), "style": {"description_width": "8em"},
               "layout": widgets.Layout(width="30em")}
     if isinstance(allowed, bool):
-        return widgets.Checkbox(value=default, **common)
+        return _KINDS[widgets.Checkbox](value=default, **common)
     if isinstance(allowed, list):
-        return widgets.SelectionSlider(options=allowed, value=default, **common)
+        return _KINDS[widgets.SelectionSlider](options=allowed, value=default, **common)
     low, high, *step = allowed
     if name == "lr":
-        return widgets.FloatLogSlider(value=default, min=math.log10(low), max=math.log10(high),
+        return _KINDS[widgets.FloatLogSlider](value=default, min=math.log10(low), max=math.log10(high),
                                       step=0.001, readout_format=".3g", **common)
-    kind = widgets.IntSlider if all(isinstance(v, int) for v in (*allowed, default)) else widgets.FloatSlider
-    return kind(value=default, min=low, max=high, step=step[0] if step else 1 if kind is widgets.IntSlider else 0.1,
-                **common)
+    whole = all(isinstance(v, int) for v in (*allowed, default))
+    return _KINDS[widgets.IntSlider if whole else widgets.FloatSlider](
+        value=default, min=low, max=high, step=step[0] if step else 1 if whole else 0.1, **common)
 
 
 def choose(slider: widgets.Widget, value: Any) -> None:
@@ -88,9 +123,10 @@ class Interactive:
     def __init__(self, draw: Callable[..., Picture], **ranges: Any):
         self.draw = draw
         defaults = {name: p.default for name, p in inspect.signature(draw).parameters.items()}
-        self.sliders = {name: make_slider(name, allowed, defaults[name]) for name, allowed in ranges.items()}
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         self.message = widgets.HTML()
+        self.sliders = {name: make_slider(name, allowed, defaults[name], self._refuse)
+                        for name, allowed in ranges.items()}
+        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
         self.box = widgets.VBox([*self.sliders.values(), self.message, self.picture])
         self._refresh()
         moved = Settle(self._refresh)
@@ -102,7 +138,10 @@ class Interactive:
             self.picture.value = self.draw(**{name: slider.value for name, slider in self.sliders.items()}).png
             self.message.value = ""
         except Exception as error:  # 回调里的异常没有别处可看；下一次移动照常
-            self.message.value = f'<span style="{RED}">✗ {escape(first_line(error))}</span>'
+            self._refuse(first_line(error))
+
+    def _refuse(self, text: str) -> None:
+        self.message.value = f'<span style="{RED}">✗ {escape(text)}</span>'
 
     def __repr__(self) -> str:
         return f"Interactive({self.draw.__name__})"

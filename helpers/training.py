@@ -1,5 +1,6 @@
 """唯一的训练循环。"""
 
+import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -79,7 +80,8 @@ def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
     gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
-    参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率。
+    参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
+    内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
     """
     for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge):
         if point is not None:
@@ -100,6 +102,7 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
     gauge = gauge or Gauge(device)
     net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给
+    full = False
     for epoch in range(num_epochs):
         # 累计量留在设备上，报告时才读：GPU 不必每一步都等主机
         sums = torch.zeros(2, device=device)  # 损失之和、答对的张数
@@ -112,7 +115,19 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
                 raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            loss, hits = _step(net, X, y, optimizer, dtype, gauge)
+            try:
+                loss, hits = _step(net, X, y, optimizer, dtype, gauge)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                full = True
+            if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
+                del X, y
+                optimizer.zero_grad()
+                _release(device)
+                raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
+                                  f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
+                                  f"{max(1, train.batch_size // 2)})。")
             sums += torch.stack((loss * len(y), hits))
             seen += len(y)
             gauge.lap("steps")
@@ -134,6 +149,20 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
             else:
                 yield None
             gauge.lap("drawing")
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _release(device: torch.device) -> None:
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def _smaller(batch_size: int) -> str:
+    return "、".join(str(max(1, batch_size // part)) for part in (2, 4))
 
 
 def accuracy(net: nn.Module, data: Batches, dtype: torch.dtype | None = None) -> float:
