@@ -1,0 +1,342 @@
+"""B：训练。朴素的循环和曲线照书上的样子写。"""
+
+import gc
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import psutil
+import pytest
+import torch
+from matplotlib import pyplot as plt
+from nbclient import NotebookClient
+from rows import against
+from torch import nn
+
+import helpers.device
+from helpers import LivePlot, Point, diagnose, fashion_mnist, fit, pick_device, saved_runs, train, xavier
+from helpers.notebook import find, load
+from helpers.runs import Run, save
+
+lenet = load("7.1").lenet
+
+
+def book_loop(net, data, _, lr, num_epochs):
+    """书上的循环：每一轮报告五次，不看损失是不是还有数。"""
+    optimizer, num_batches, history = torch.optim.SGD(net.parameters(), lr=0.1), len(data), []
+    for epoch in range(num_epochs):
+        for i, (X, y) in enumerate(data):
+            for group in optimizer.param_groups:
+                group["lr"] = lr() if callable(lr) else lr
+            loss = nn.functional.cross_entropy(net(X), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if (i + 1) % (num_batches // 5) == 0 or i == num_batches - 1:
+                history.append(Point(epoch + (i + 1) / num_batches, loss.item(), 0.1))
+    return history
+
+
+@against(lambda *args: train(*args[:3], lr=args[3], num_epochs=args[4]).points, book_loop)
+@pytest.mark.parametrize("batches", [1, 2, 3, 4])
+def test_B1_a_few_batches_an_epoch(subject, batches):
+    points = subject(lenet(), *fashion_mnist(10, images=10 * batches), 0.1, 2)
+    assert points[-1].epoch == 2
+
+
+def test_B1_five_batches_an_epoch():
+    assert train(lenet(), *fashion_mnist(10, images=50), lr=0.1, num_epochs=2).last.epoch == 2
+
+
+def ours_until_overflow(net, data, test, lr, num_epochs):
+    """曲线和最后说的话。"""
+    with LivePlot(num_epochs, show=lambda png: None) as plot:
+        for point in fit(net, data, test, lr=lr, num_epochs=num_epochs):
+            plot.add(point)
+    return plot.points, plot.note
+
+
+@against(ours_until_overflow, lambda *args: (book_loop(*args), ""))
+def test_B2_loss_becomes_nan(subject):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 50), nn.ReLU(), nn.Linear(50, 10))
+    asked = []
+
+    def lr():
+        asked.append(0.1 if len(asked) < 14 else 1e30)
+        return asked[-1]
+    points, note = subject(net, *fashion_mnist(32, images=320, device="cpu"), lr, 3)
+    assert asked.count(1e30) <= 2 and "1e+30" in note  # 更新一次，下一批就看见
+    assert len(points) >= 6 and np.isfinite([point.loss for point in points]).all()
+
+
+RECORD = json.loads((Path(__file__).parent.parent / "recorded_runs.json").read_text(encoding="utf-8"))
+
+
+def restore(content, **changes):
+    """录下的一次训练。"""
+    return replace(Run(**content | {"points": [Point(**point) for point in content["points"]]}), **changes)
+
+
+@against(lambda run: " ".join(diagnose(run)), lambda run: "")
+def test_B3_stuck_at_one_tenth(subject):
+    healthy = restore(RECORD["healthy"][0])
+    start = [point for point in healthy.points if point.epoch <= 1]
+    assert healthy.network == "lenet" and "正常" in subject(replace(healthy, points=start))
+    [stuck] = [restore(each["run"]) for each in RECORD["broken"] if "0.1 太小" in each["expected"]]
+    assert "学习率" in subject(stuck) and "是正常的" not in subject(stuck)
+    assert subject(healthy) == ""
+
+
+INTERRUPTED = {
+    "ours": """
+from helpers import fashion_mnist, train, xavier
+from helpers.notebook import load
+net = load("7.1").lenet().apply(xavier)
+run = train(net, *fashion_mnist(64), lr=0.9, num_epochs=50)
+""",
+    "naive": """
+import torch
+from helpers import fashion_mnist
+from helpers.notebook import load
+net, points = load("7.1").lenet(), []
+net.train()
+optimizer = torch.optim.SGD(net.parameters(), lr=0.9)
+for X, y in fashion_mnist(64)[0]:
+    loss = torch.nn.functional.cross_entropy(net(X), y)
+    optimizer.zero_grad(); loss.backward(); optimizer.step()
+    points.append(loss.item())
+    import time; time.sleep(0.01)
+run = points
+"""}
+
+
+@against("ours", "naive")
+def test_B4_interrupt_in_mid_epoch(subject, kernel):
+    for _ in range(2):  # 同一格能再运行一次
+        cell = kernel.send(INTERRUPTED[subject])
+        time.sleep(6)
+        kernel.manager.interrupt_kernel()
+        kinds = [message["msg_type"] for message in kernel.messages(cell)]
+        assert "error" not in kinds and kinds.count("display_data") == 1 and kinds.count("stream") == 1
+    assert kernel.run("print(len(run.points) > 3, run.ended, any(m._forward_hooks for m in net.modules()), "
+                      "net.training)") == "True interrupted False True\n"
+
+
+FULL = """
+import os, resource, sys
+import psutil, torch
+from torch import nn
+from helpers import fashion_mnist, train
+from helpers.notebook import load
+CODE
+data = fashion_mnist(64, 224, 640)
+net = load("7.4").nin()
+go(load("7.1").lenet(), fashion_mnist(64, 28, 640))  # 先把库都装进来
+process = psutil.Process()
+before = process.memory_info()
+resource.setrlimit(resource.RLIMIT_AS, (before.vms + 300 * 2**20, resource.RLIM_INFINITY))
+said = go(net, data)
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
+assert "内存不够" in said and "批量" in said, said
+assert process.memory_info().rss - before.rss < 150e6, process.memory_info().rss - before.rss
+go(load("7.1").lenet(), fashion_mnist(64, 28, 640))
+"""
+CAREFUL = """
+def go(net, data):
+    return " ".join(train(net, *data, lr=0.1, num_epochs=1).findings)
+"""
+CARELESS = """
+def go(net, data):
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
+    for X, y in data[0]:
+        nn.functional.cross_entropy(net(X), y).backward()
+        optimizer.step()
+    return ""
+"""
+
+
+def python(code, **options):
+    """在另一个进程里运行，返回它；失败时带着它的错误。"""
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=180,
+                          **options)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="要限制进程的地址空间")
+@against(CAREFUL, CARELESS)
+def test_B5_out_of_memory(subject, tmp_path):
+    done = python(FULL.replace("CODE", subject), env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_B5_cuda_out_of_memory_is_the_same(monkeypatch):
+    """没有 GPU 也能试：PyTorch 在显存不够时抛的就是这个。"""
+    def full(*args):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr("helpers.training._step", full)
+    run = train(lenet(), *fashion_mnist(64, images=640), lr=0.1, num_epochs=1)
+    assert run.ended == "memory" and "批量 64 放不下" in run.findings[0]
+
+
+def seeded(section):
+    """一节到图之前的部分。"""
+    notebook = nbformat.read(find(section), as_version=4)
+    return notebook.cells[:next(i for i, cell in enumerate(notebook.cells) if "\n## 图\n" in cell.source)]
+
+
+UNSEEDED = [nbformat.v4.new_code_cell("import torch\nprint(torch.rand(3), id(object()))")]
+
+
+@against(seeded("7.4"), UNSEEDED)
+def test_B6_restart_and_run_all_twice(subject):
+    texts = []
+    for _ in range(2):
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.from_dict(cell) for cell in subject])
+        NotebookClient(notebook, kernel_name="python3").execute()
+        texts.append(json.dumps([[output.get("text", output.get("data")) for output in cell.outputs]
+                                 for cell in notebook.cells if cell.cell_type == "code"]))
+    assert texts[0] == texts[1]
+
+
+def try_gpu():
+    """书上的 try_gpu。"""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+@against(pick_device, try_gpu)
+@pytest.mark.filterwarnings("ignore:检测到 CUDA")
+def test_B7_cuda_reported_but_broken(subject, monkeypatch):
+    if not torch.cuda.is_available():  # 真的有 GPU 时它不是坏的
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    real = torch.ones
+
+    def ones(*size, device=None, **options):
+        if str(device).startswith("cuda"):
+            raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
+        return real(*size, device=device, **options)
+    monkeypatch.setattr(helpers.device.torch, "ones", ones)
+    pick_device.cache_clear()
+    try:
+        assert torch.ones(2, device=subject()).sum() == 2
+    finally:
+        pick_device.cache_clear()
+
+
+def shuffled_by_numpy(net, data, _):
+    """打乱的次序不由 torch 的种子决定。"""
+    dice, optimizer = np.random.default_rng(), torch.optim.SGD(net.parameters(), lr=0.9)
+    for rows in np.split(dice.permutation(data.images), 10):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(data.scale(data.X[rows])), data.y[rows]).backward()
+        optimizer.step()
+
+
+@against(lambda net, *data: list(fit(net, *data, lr=0.9, num_epochs=1)), shuffled_by_numpy)
+def test_B8_same_seed_same_weights(subject):
+    def weights():
+        torch.manual_seed(3)
+        net = lenet().apply(xavier)
+        subject(net, *fashion_mnist(32, images=320, device="cpu"))
+        return torch.cat([p.flatten() for p in net.parameters()])
+    assert torch.equal(weights(), weights())
+
+
+def train_and_plot(net, data, test):
+    """书上的画法：每次训练一张 pyplot 的图，不关。"""
+    _, axes = plt.subplots()
+    axes.plot([point.loss for point in fit(net, data, test, lr=0.1, num_epochs=1)])
+
+
+def train_with_live_plot(net, data, test):
+    """我们的画法。"""
+    with LivePlot(1, show=lambda png: None) as plot:
+        for point in fit(net, data, test, lr=0.1, num_epochs=1):
+            plot.add(point)
+
+
+@pytest.mark.filterwarnings("ignore:More than 20 figures")
+@against(train_with_live_plot, train_and_plot)
+def test_B9_fifty_runs_in_one_kernel(subject):
+    data, process = fashion_mnist(32, images=64, device="cpu"), psutil.Process()
+    try:
+        for i in range(100):
+            subject(lenet(), *data)
+            if i == 49:  # 堆要先长到够用
+                gc.collect()
+                before = process.memory_info().rss
+        gc.collect()
+        assert len(plt.get_fignums()) == 0
+        assert process.memory_info().rss - before < 15e6
+    finally:
+        plt.close("all")
+
+
+def write_in_place(run, folder):
+    """直接写到最后的名字上。"""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{run.network}-{len(list(folder.iterdir()))}.json").write_text(json.dumps(asdict(run)), encoding="utf-8")
+
+
+def long_run():
+    """一次点很多的训练，存成文件有 100 KB 以上。"""
+    run = restore(RECORD["healthy"][0])
+    return replace(run, points=run.points * 30)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="要 fork 和 SIGXFSZ")
+@against(save, write_in_place)
+def test_B10_killed_while_saving(subject, tmp_path, recwarn):
+    """写到一半时内核真的把进程杀掉：文件超过限额，收到 SIGXFSZ。"""
+    folder = tmp_path / "runs"
+    for _ in range(3):
+        subject(replace(long_run(), started="2026-01-01"), folder)
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+        subject(long_run(), folder)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ
+    assert len(saved_runs(folder=folder)) == 3 and not recwarn.list
+
+
+@against(save, write_in_place)
+@pytest.mark.filterwarnings("ignore:这次训练没有存下来")
+def test_B10_disk_full_while_saving(subject, tmp_path, recwarn):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", tmp_path], capture_output=True).returncode:
+        pytest.skip("这里不能挂载小的 tmpfs")
+    try:
+        kept = 0
+        for _ in range(10):
+            try:
+                kept += subject(long_run(), tmp_path / "runs") is not None or subject is write_in_place
+            except OSError:
+                break
+        runs = saved_runs(folder=tmp_path / "runs")
+        assert 1 <= len(runs) == kept < 10 and not any("跳过" in str(each.message) for each in recwarn.list)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
+def load_and_reseed(section):
+    """在原地执行单元格，manual_seed 也在内。"""
+    for cell in nbformat.read(find(section), as_version=4).cells[:4]:
+        if cell.cell_type == "code":
+            exec(cell.source, {})
+
+
+@against(lambda section: load.__wrapped__(section), load_and_reseed)
+def test_B11_loading_a_notebook_does_not_reseed(subject):
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    subject("7.1")
+    assert torch.equal(torch.rand(1), expected)
