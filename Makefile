@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test clean
+.PHONY: lab book notebooks test faults clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -20,6 +20,10 @@ test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
 	COMPANION_RUNS=$(CURDIR)/build/runs $(BIN)/python -m pytest -q --nbval notebooks
+
+# 故障表：真的弄坏文件、杀进程、占满内存，与朴素的实现对照；约五分钟
+faults: .venv/ready-test
+	$(BIN)/python -m pytest tests/faults
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
