@@ -1,6 +1,5 @@
 """曲线正常吗？不正常是为什么，接着试什么。"""
 
-import math
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from helpers.training import Point
 
 if TYPE_CHECKING:
     from helpers.runs import Run
-
-CHANCE = math.log(10)  # 随机猜十类的损失
 
 
 def diagnose(run: "Run", net: nn.Module | None = None, data: Batches | None = None) -> list[str]:

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from helpers.device import fast_dtype, memory_limit, pick_device
-from helpers.forecast import Forecast, megabytes
+from helpers.forecast import Forecast, forecast, megabytes
 from helpers.plan import Plan
 from helpers.plotting import Curves, LivePlot, Picture
 from helpers.runs import Recording, Run, ending, saved_runs
-from helpers.settings import differences, label, show
+from helpers.settings import describe_changes
 from helpers.sliders import RED, Settle, choose, first_line, make_slider
 from helpers.trace import Trace, trace
 from helpers.training import steps
@@ -159,7 +159,8 @@ class Explorer:
 
     def _measure(self) -> tuple[Trace, Forecast]:
         plan = self.current
-        return trace(plan.meta(), plan.shape), plan.forecast()
+        net = plan.meta()
+        return trace(net, plan.shape), forecast(net, plan.shape, plan.batch_size)
 
     def _refresh(self) -> None:
         try:
@@ -178,8 +179,7 @@ class Explorer:
 
     def _label(self) -> str:
         """滑块与书上不同的值。"""
-        changed = differences(self.values, self.book)
-        return "，".join(f"{label(name)} {show(now)}" for name, (_, now) in changed.items()) or "书上的值"
+        return describe_changes(self.values, self.book) or "书上的值"
 
     def _past(self, front: Run | None = None) -> list[tuple[str, list]]:
         """画在背景里的旧曲线，名字是它在表里的号码。"""

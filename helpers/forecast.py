@@ -16,6 +16,7 @@ from helpers.modes import mode
 from helpers.training import steps
 
 GB = 1e9
+_MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Forecast:
     @property
     def workspace(self) -> int:
         """余量：反向时正在算的两个梯度，卷积算法的临时空间。"""
-        return round(2 * self.batch_size * self.largest) + 16 * 2**20
+        return round(2 * self.batch_size * self.largest) + _MARGIN
 
     @property
     def total(self) -> int:
@@ -54,7 +55,7 @@ class Forecast:
 
     def largest_batch(self, limit: float) -> int:
         """limit 字节放得下的最大批量；一个样本也放不下就是 0。"""
-        fixed = self.weights + self.gradients + self.copies + 16 * 2**20
+        fixed = self.weights + self.gradients + self.copies + _MARGIN
         return max(0, int((limit - fixed) // (self.per_sample + 2 * self.largest)))
 
     def rows(self) -> list[tuple[str, str]]:

@@ -20,7 +20,6 @@ class Gauge:
         self._laps: list[tuple[str, torch.cuda.Event | float]] = []
         self._totals: dict[str, float] = {}
         if self.cuda:
-            torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
         else:
             self._process = psutil.Process()
@@ -64,8 +63,14 @@ class Gauge:
         del self._laps[:count]
 
 
-def return_free_memory() -> None:
-    """把用完的内存还给系统，否则下一次训练会先用它，进程看起来没有变大。只有 glibc（Linux）能这样做。"""
+def start_over(device: torch.device) -> None:
+    """从这里开始量内存的最大值。
+
+    CPU 上先把用完的还给系统，否则会先用它，进程看起来没有变大；只有 glibc（Linux）能这样做。
+    不放在 Gauge 里：训练途中量一次测试精度，不该把这次训练的最大值清掉。
+    """
     gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)

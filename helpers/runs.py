@@ -20,11 +20,11 @@ from helpers.data import Batches
 from helpers.device import fast_dtype, memory_limit
 from helpers.diagnosis import diagnose
 from helpers.forecast import forecast, megabytes
-from helpers.gauge import Gauge, return_free_memory
+from helpers.gauge import Gauge, start_over
 from helpers.official import Band, official_band, reference_runs, verdict
 from helpers.plan import Plan
 from helpers.plotting import LivePlot, Picture, draw_curves, grid_picture
-from helpers.settings import describe_differences, differences, label, show
+from helpers.settings import describe_changes, describe_differences, differences, label, plain, show
 from helpers.trace import trace
 from helpers.training import Point, fit, initialization
 
@@ -74,8 +74,7 @@ class Run:
     @property
     def name(self) -> str:
         """与书上不同的设置，用作图例；都相同就是「书上的配方」。"""
-        changed = differences(self.recipe, self.book)
-        return "，".join(f"{label(key)} {show(now)}" for key, (_, now) in changed.items()) or "书上的配方"
+        return describe_changes(self.recipe, self.book) or "书上的配方"
 
     @property
     def band(self) -> Band | None:
@@ -144,18 +143,18 @@ class Recording:
                  plan: Plan | None = None):
         self.net, self.train, self.dtype, self.plan = net, train, dtype, plan
         self.shape = (1, *train.X.shape[1:-2], train.size, train.size)
-        self.recipe = _plain((plan.settings if plan else {}) | {
+        self.recipe = plain((plan.settings if plan else {}) | {
             "batch_size": train.batch_size, "size": train.size, "images": train.images, "lr": lr,
             "num_epochs": num_epochs, "init": initialization(net), "params": count_params(net),
             "macs": trace(net, self.shape).macs})
-        self.book = _plain(plan.book.settings | {"params": count_params(plan.book.meta())}) if plan else {}
+        self.book = plain(plan.book.settings | {"params": count_params(plan.book.meta())}) if plan else {}
         if plan and self.recipe["params"] == count_params(plan.meta()):
             self.book["params"] = self.recipe["params"]  # 不同的宽度已经列出；只有网络与计划对不上时才另说
         self.need = forecast(net, self.shape, train.batch_size, dtype=dtype)
         self.limit = memory_limit(train.device)
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.weights = sum(t.numel() * t.element_size() for t in net.parameters())
-        return_free_memory()
+        start_over(train.device)
         self.gauge = Gauge(train.device)
 
     @property
@@ -213,11 +212,6 @@ def ending(error: BaseException | None) -> str:
 def count_params(net: nn.Module) -> int:
     """参数个数。"""
     return sum(p.numel() for p in net.parameters())
-
-
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    """与存进 JSON 再读出来的一样：元组变成列表。"""
-    return json.loads(json.dumps(settings))
 
 
 def runs_folder() -> Path:

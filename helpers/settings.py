@@ -1,5 +1,6 @@
 """设置的名字和值，怎样写给读者看。"""
 
+import json
 from typing import Any
 
 _LABELS = {"batch_size": "批量", "size": "输入边长", "images": "训练图片", "lr": "学习率", "num_epochs": "轮数",
@@ -23,10 +24,20 @@ def differences(recipe: dict[str, Any], book: dict[str, Any]) -> dict[str, tuple
     return {name: (book[name], recipe[name]) for name in book if name in recipe and not _same(book[name], recipe[name])}
 
 
+def describe_changes(recipe: dict[str, Any], book: dict[str, Any]) -> str:
+    """这次的几项，如「批量 16，轮数 3」，用作一次训练的名字；与书上相同就是空的。"""
+    return "，".join(f"{label(name)} {show(now)}" for name, (_, now) in differences(recipe, book).items())
+
+
 def describe_differences(recipe: dict[str, Any], book: dict[str, Any]) -> str:
     """写成一句话里的一段，如「批量 16 而不是 256，轮数 3 而不是 10」；没有就是空的。"""
     return "，".join(f"{label(name)} {show(now)} 而不是 {show(was)}"
                     for name, (was, now) in differences(recipe, book).items())
+
+
+def plain(value: Any) -> Any:
+    """与存进 JSON 再读出来的一样：元组变成列表。"""
+    return json.loads(json.dumps(value))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import json
 import math
 from collections.abc import Callable
 from html import escape
@@ -12,6 +11,7 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from helpers.plotting import Picture
+from helpers.settings import plain
 
 RED = "color:#d62728"
 _SETTLE, _PATIENCE = 0.03, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
@@ -62,8 +62,8 @@ def _make(name: str, allowed: Any, default: Any) -> widgets.Widget:
         return _KINDS[widgets.SelectionSlider](options=allowed, value=default, **common)
     low, high, *step = allowed
     if name == "lr":
-        return _KINDS[widgets.FloatLogSlider](value=default, min=math.log10(low), max=math.log10(high),
-                                      step=0.001, readout_format=".3g", **common)
+        return _KINDS[widgets.FloatLogSlider](
+            value=default, min=math.log10(low), max=math.log10(high), step=0.001, readout_format=".3g", **common)
     whole = all(isinstance(v, int) for v in (*allowed, default))
     return _KINDS[widgets.IntSlider if whole else widgets.FloatSlider](
         value=default, min=low, max=high, step=step[0] if step else 1 if whole else 0.1, **common)
@@ -73,17 +73,13 @@ def choose(slider: widgets.Widget, value: Any) -> None:
     """把滑块放到 value；选项里没有的、存成 JSON 又读回来的（元组成了列表）也认得，超出范围的停在边上。"""
     if isinstance(slider, widgets.SelectionSlider):
         options = [option[1] if isinstance(option, tuple) else option for option in slider.options]
-        value = next((option for option in options if _plain(option) == _plain(value)), slider.value)
+        value = next((option for option in options if plain(option) == plain(value)), slider.value)
     elif not isinstance(slider, widgets.Checkbox):
         low, high = (slider.min, slider.max)
         if isinstance(slider, widgets.FloatLogSlider):
             low, high = slider.base**low, slider.base**high
         value = min(max(value, low), high)
     slider.value = value
-
-
-def _plain(value: Any) -> Any:
-    return json.loads(json.dumps(value))
 
 
 class Settle:

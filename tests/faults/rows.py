@@ -1,6 +1,9 @@
 """每一行怎样对照：我们的与朴素的；以及一个用消息驱动的真内核。"""
 
 import os
+import subprocess
+import sys
+import textwrap
 import time
 
 import pytest
@@ -12,6 +15,12 @@ def against(ours, naive):
     return pytest.mark.parametrize("subject", [
         pytest.param(ours, id="ours"),
         pytest.param(naive, id="naive", marks=pytest.mark.xfail(strict=True, reason="朴素的实现经不起这个故障"))])
+
+
+def python(code, *arguments, **options):
+    """在另一个 Python 进程里运行一段代码。"""
+    return subprocess.run([sys.executable, "-c", textwrap.dedent(code), *arguments], capture_output=True, text=True,
+                          timeout=180, **options)
 
 
 class Kernel:

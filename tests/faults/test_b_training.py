@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import textwrap
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
-from rows import against
+from rows import against, python
 from torch import nn
 
 import helpers.device
@@ -162,12 +161,6 @@ def go(net, data):
         optimizer.step()
     return ""
 """
-
-
-def python(code, **options):
-    """在另一个进程里运行，返回它；失败时带着它的错误。"""
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=180,
-                          **options)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="要限制进程的地址空间")

@@ -1,15 +1,13 @@
 """C：逐层清单。朴素的清单照书上的样子，一层一层真的算过去。"""
 
 import os
-import subprocess
 import sys
-import textwrap
 
 import pytest
 import torch
 import torchinfo
 import torchvision
-from rows import against
+from rows import against, python
 from torch import nn
 
 from helpers import input_sizes, trace
@@ -149,6 +147,5 @@ for layer in net:
 @pytest.mark.skipif(sys.platform != "linux", reason="要限制进程的地址空间")
 @against(META, REAL)
 def test_C5_network_too_large_for_memory(subject):
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(HUGE.replace("CODE", subject))], capture_output=True,
-                          text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = python(HUGE.replace("CODE", subject), env=os.environ | {"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr[-1000:]

@@ -1,12 +1,9 @@
 """E：画图。朴素的曲线是书上的 Animator：清掉输出，再显示整张图。"""
 
 import os
-import subprocess
-import sys
-import textwrap
 
 import numpy as np
-from rows import against
+from rows import against, python
 
 from helpers import LivePlot, Point, line_chart
 from helpers.charts import picture
@@ -67,12 +64,6 @@ def test_E1_two_hundred_points(subject, kernel):
     assert kinds.count("display_data") == 1 and "clear_output" not in kinds
     assert kinds.count("update_display_data") <= 2 + 10 * seconds
     assert share < 0.1  # 目标是 2 %；这里机器忙时也不能红
-
-
-def python(code, **options):
-    """在另一个进程里运行。"""
-    return subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=120,
-                          **options)
 
 
 NO_FONTS = """
