@@ -92,7 +92,7 @@ def _wrap(text: str, columns: int) -> list[str]:
     """按显示宽度折行，汉字占两列。"""
     lines, line = [], ""
     for character in text:
-        if wcswidth(line + character) > columns and character not in "，。；：、）」":
+        if wcswidth(line + character) > columns and character not in "，。；：、）」.":
             lines.append(line)
             line = ""
         line += character if line or character != " " else ""

@@ -28,7 +28,7 @@ from helpers.settings import describe_changes, describe_differences, differences
 from helpers.trace import trace
 from helpers.training import Point, fit, initialization
 
-_PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "drawing": "画图"}
+_PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "loop": "自己写的循环", "drawing": "画图"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Run:
     network: 网络的名字，如 "lenet"；recipe: 这次的全部设置，book: 书上的（不知道就是空的）。
     points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出，"memory" 内存不够。
     device, dtype: 在哪里、用什么精度；seed: 最近一次 torch.manual_seed 的种子；started: 开始的时刻。
-    seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部。
-    memory: 预计和实际的内存峰值，字节：forecast、peak；largest_batch: 预计放得下的最大批量。
+    seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部；自己写的循环里分不出前三项，合成 loop。
+    memory: 预计和实际的内存峰值，字节：forecast、peak（没有量到就是 0）；largest_batch: 预计放得下的最大批量。
     findings: 诊断，一句一条；没有毛病就是空的。
     """
 
@@ -111,13 +111,14 @@ class Run:
             f"{last.epoch:.3g}/{self.recipe['num_epochs']} 轮，损失 {last.loss:.3f}，训练精度 {last.train_acc:.3f}，"
             f"测试精度 {'–' if self.test_acc is None else format(self.test_acc, '.3f')}")
         # CPU 上只看得到进程变大了多少，重用的旧内存不算在内
-        measured = "增加" if self.device == "cpu" else ""
+        peak = self.memory["peak"]
+        measured = f"{'增加' if self.device == 'cpu' else ''} {megabytes(peak)}" if peak else "没有量"
         parts = [f"{name} {self.seconds[key]:.1f}" for key, name in _PARTS.items() if key in self.seconds]
         return [("网络", f"{self.network or '?'}（{self.name}）"), ("结果", f"{status}：{result}"),
                 ("环境", f"{self.device}，{self.dtype}，种子 {self.seed}，初始化 {self.recipe['init']}"),
                 ("时间", f"{self.total:.1f} 秒 = {' + '.join(parts)}"),
-                ("每秒图片", f"只算更新（书上的算法）{steps:,.0f}，全部都算 {honest:,.0f}"),
-                ("内存", f"预计 {megabytes(self.memory['forecast'])}，实际{measured} {megabytes(self.memory['peak'])}"),
+                ("每秒图片", (f"只算更新（书上的算法）{steps:,.0f}，" if steps else "") + f"全部都算 {honest:,.0f}"),
+                ("内存", f"预计 {megabytes(self.memory['forecast'])}，实际{measured}"),
                 ("判断", self.verdict)]
 
     def __repr__(self) -> str:
@@ -165,7 +166,7 @@ class Recording:
     def finish(self, points: list[Point], ended: str, folder: Path | None = None) -> Run:
         """训练结束了：诊断，存进文件夹，返回 Run。"""
         self.gauge.lap("drawing")
-        peak = self.gauge.peak + self.weights  # 权重在开始之前就已经在了
+        peak = self.gauge.peak and self.gauge.peak + self.weights  # 权重在开始之前就已经在了
         run = Run(self.plan.network if self.plan else "", self.recipe, self.book, list(points), ended,
                   self.train.device.type, str(self.dtype).removeprefix("torch."), torch.initial_seed(), self.started,
                   self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
@@ -190,7 +191,7 @@ def train(net: nn.Module, train: Batches, test: Batches, *, lr: float, num_epoch
     with LivePlot(num_epochs, band=recording.band) as plot:
         for point in points:
             if loop:
-                recording.gauge.lap("steps")  # 别人的循环里面看不见
+                recording.gauge.lap("loop")  # 里面分不出取数据、更新和评估
             plot.add(point)
             if loop:
                 recording.gauge.lap("drawing")
