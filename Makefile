@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test faults clean
+.PHONY: lab book notebooks test faults mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -21,7 +21,7 @@ test: .venv/ready-test
 	$(BIN)/python -m pytest
 	COMPANION_RUNS=$(CURDIR)/build/runs $(BIN)/python -m pytest -q --nbval notebooks
 
-# 故障表：真的弄坏文件、杀进程、占满内存，与朴素的实现对照；约五分钟
+# 只跑故障表（make test 也跑）：真的弄坏文件、杀进程、占满内存，与朴素的实现对照
 faults: .venv/ready-test
 	$(BIN)/python -m pytest tests/faults
 
@@ -33,6 +33,10 @@ faults: .venv/ready-test
 .venv/ready-test: .venv/ready
 	$(BIN)/pip install -e '.[test]'
 	touch $@
+
+# 变异测试：一次改错 helpers/ 里的一处，看测试红不红；约四十分钟
+mutants: .venv/ready-test
+	$(BIN)/python tools/mutate.py
 
 clean:
 	rm -rf build runs
