@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import Compose, Resize, ToTensor
 
-from helpers import LABELS, fashion_mnist
+from helpers import LABELS, fashion_mnist, pick_device
 from helpers.data import FILES, FOLDER, read_idx
 
 
@@ -20,6 +20,7 @@ def test_whole_data_set():
     # 出处：原始仓库的 README 说前几张训练图的标签是 9 0 0 3 0
     assert train.y[:5].tolist() == [9, 0, 0, 3, 0]
     assert len(LABELS) == 10 and LABELS[9].startswith("短靴")
+    assert train.device == pick_device() and repr(train) == "Batches(60000 张, 批量 256, 28×28)"
 
 
 def test_first_pixels_equal_the_raw_file():
@@ -64,11 +65,18 @@ def test_subsets_are_balanced_and_six_to_one(images):
     assert test.y.bincount(minlength=10).tolist() == [max(1, images // 60)] * 10
 
 
-@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": 2.5}, {"size": 0}, {"size": "28"}, {"images": 9},
-                                   {"images": 60_001}, {"images": True}])
+@pytest.mark.parametrize("wrong", [
+    {"batch_size": 0}, {"batch_size": 2.5}, {"batch_size": 60_001}, {"size": 0}, {"size": "28"}, {"size": 1025},
+    {"images": 9}, {"images": 60_001}, {"images": True}])
 def test_bad_arguments_are_refused_in_words(wrong):
     with pytest.raises(ValueError, match=rf"{next(iter(wrong))} 应当是 .* 之间的整数"):
         fashion_mnist(**wrong)
+
+
+@pytest.mark.parametrize("batch_size, size, images", [(1, 1, 10), (60_000, 1024, 60_000)])
+def test_the_largest_and_smallest_arguments_are_accepted(batch_size, size, images):
+    train, _ = fashion_mnist(batch_size, size, images)
+    assert (train.batch_size, train.size, train.images) == (batch_size, size, images)
 
 
 def test_a_missing_file_is_refused(tmp_path):

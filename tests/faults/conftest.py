@@ -7,7 +7,7 @@ import contextlib
 import re
 
 import pytest
-from rows import Kernel
+from kernel import Kernel
 
 ROWS = [*(f"A{i}" for i in range(1, 9)), *(f"B{i}" for i in range(1, 12)), *(f"C{i}" for i in range(1, 6)),
         *(f"D{i}" for i in range(1, 8)), *(f"E{i}" for i in range(1, 6)), *(f"F{i}" for i in range(1, 6))]
@@ -25,9 +25,10 @@ def pytest_terminal_summary(terminalreporter):
     good = [row for row in ROWS if {"passed", "xfailed"} <= set(outcomes.get(row, ()))
             and not {"failed", "error"} & set(outcomes[row])]
     terminalreporter.write_line(f"故障表：通过 {len(good)} 行，共 {len(ROWS)} 行")
-    for row in ROWS:
-        if row not in good:
-            terminalreporter.write_line(f"  {row}：{'、'.join(sorted(set(outcomes.get(row, ['没有运行']))))}")
+    for row in outcomes.keys() - good:
+        terminalreporter.write_line(f"  {row}：{'、'.join(sorted(set(outcomes[row])))}")
+    if idle := [row for row in ROWS if row not in outcomes]:
+        terminalreporter.write_line(f"  没有运行：{'、'.join(idle)}")
 
 
 @pytest.fixture(scope="module")

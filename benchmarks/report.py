@@ -1,0 +1,85 @@
+"""把读数写成 README 里的表：只写比值；没有对照的几项写时间。"""
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from helpers.notebook import NETWORKS
+
+ROOT = Path(__file__).resolve().parent.parent
+README = ROOT / "README.md"
+BEGIN, END = "<!-- 比值：benchmarks/report.py 生成 -->", "<!-- 比值到此 -->"
+Readings = dict[str, list[Any]]
+
+
+def ratios(readings: Readings, peer: str, ours: str = "ours", value: Callable[[Any], float] = float) -> list[float]:
+    """每一轮里，对方是这里的几倍。"""
+    return [value(theirs) / value(mine) for theirs, mine in zip(readings[peer], readings[ours], strict=True)]
+
+
+def spread(values: Iterable[float]) -> str:
+    """最小 / 中位 / 最大。"""
+    values = sorted(values)
+    return " / ".join(f"{value:.3g}" for value in (values[0], statistics.median(values), values[-1]))
+
+
+def seconds(reading: dict[str, float]) -> float:
+    """一次训练或画图的秒数。"""
+    return reading["seconds"]
+
+
+def rows(readings: dict[str, dict[str, Readings]]) -> Iterable[tuple[str, str, str, str]]:
+    """表格的各行：做什么，与谁比，几倍，float32 时几倍。"""
+    medians: dict[str, list[float]] = {}
+    for section, name in NETWORKS.items():
+        once = readings["train"][f"train {section}"]
+        cells = []
+        for side in ("ours", "float32"):
+            found = ratios(once, "d2l", side, seconds) if side in once else []
+            cells.append(spread(found) if found else "")
+            if found and section != "7.1":
+                medians.setdefault(side, []).append(statistics.median(found))
+        yield f"训练一轮 {section} {name}", "d2l `train_ch6`", *cells
+    yield ("　7.2–7.7 的几何平均", "", *(
+        f"{math.prod(medians[side]) ** (1 / len(medians[side])):.3g}" if side in medians else ""
+        for side in ("ours", "float32")))
+    drawn = readings["figure"]["figure"]
+    for peer in ("d2l", "livelossplot"):
+        yield "画 200 个点：时间", peer, spread(ratios(drawn, peer, value=seconds)), ""
+        yield "画 200 个点：送到网页的字节", peer, spread(ratios(drawn, peer, value=lambda each: each["bytes"])), ""
+    for section, name in NETWORKS.items():
+        yield f"逐层清单 {section} {name}", "torchinfo", spread(
+            ratios(readings["trace"][f"trace {section}"], "torchinfo")), ""
+
+
+def report(content: dict[str, Any]) -> str:
+    """一台机器的结果，写成 Markdown。"""
+    where, readings = content["machine"], content["readings"]
+    versions = "，".join(f"{name} {where[name]}" for name in ("torch", "d2l", "torchinfo", "livelossplot"))
+    lines = [f"{where['gpu'] or where['cpu']}，{where['cores']} 核，{where['dtype']}，{where['date']}；{versions}。",
+             "", "| 做什么 | 与谁比 | 对方是这里的几倍：最小 / 中位 / 最大 | 这里也用 float32 |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows(readings)]
+    slow = [1000 * max(times["ours"]) for times in readings["slider"].values()]
+    worst = max(value for each in readings["learning"].values() for value in each.get("difference", []))
+    accuracies = "、".join(f"{side} {found[0]['test_acc']:.3f}"
+                          for side, found in readings["learning"]["10 epochs 7.1"].items())
+    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet，95 % 的移动）：至多 {max(slow):.0f} ms。"
+              f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒。"
+              f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒。",
+              f"学到的一样：七个网络、float32，20 步的损失与 d2l 相差至多 {worst:.1e}；"
+              f"LeNet 按书上的配方训练 10 轮，测试精度 {accuracies}。"]
+    return "\n".join(lines)
+
+
+def write_readme(text: str) -> None:
+    """换掉 README 里的表。"""
+    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
+    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """一个结果文件。"""
+    return json.loads(path.read_text(encoding="utf-8"))
