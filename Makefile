@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test faults mutants clean
+.PHONY: lab book notebooks test faults bench mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -34,9 +34,19 @@ faults: .venv/ready-test
 	$(BIN)/pip install -e '.[test]'
 	touch $@
 
+# 与 d2l、torchinfo、livelossplot 轮流比速度，结果写进 benchmarks/results/ 和 README；约五十分钟，机器要闲着
+bench: .venv/ready-bench
+	$(BIN)/python benchmarks/bench.py --readme
+
 # 变异测试：一次改错 helpers/ 里的一处，看测试红不红；约四十分钟
 mutants: .venv/ready-test
 	$(BIN)/python tools/mutate.py
+
+# d2l 0.17.6 要的旧版本在今天的 Python 上装不上，所以不装它的依赖
+.venv/ready-bench: .venv/ready
+	$(BIN)/pip install -e '.[bench]'
+	$(BIN)/pip install --no-deps d2l==0.17.6
+	touch $@
 
 clean:
 	rm -rf build runs

@@ -31,15 +31,16 @@ def diagnose(run: "Run", net: nn.Module | None = None, data: Batches | None = No
         batch, fits = run.recipe["batch_size"], run.memory["largest_batch"]
         return [f"内存不够：批量 {batch} 放不下；预计放得下的最大批量是 {min(fits, batch // 2) or 1}，"
                 "减小批量、输入边长或宽度再训练。"]
-    if last is None or last.epoch < 0.5:
+    if last is None or last.epoch < 0.5 or _steps(run) < 20:
         return []  # 还看不出来
     best = max(point.train_acc for point in run.points)
     if last.train_acc < 0.15 and best > 0.3:
         return [f"塌缩：精度到过 {best:.2f}，又跌回随机猜的水平；学习率 {_lr(run):g} 太大，"
                 "减小到三分之一，重新初始化再训练。"]
-    if last.train_acc < 0.15:
-        return [_stuck(run, net, data)]
-    return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
+    with torch.autocast(run.device, getattr(torch, run.dtype), enabled=run.dtype != "float32"):  # 与训练时一样快
+        if last.train_acc < 0.15:
+            return [_stuck(run, net, data)]
+        return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
 
 
 def _lr(run: "Run") -> float:
@@ -125,11 +126,13 @@ def _missing(net: nn.Module | None, data: Batches | None) -> list[str]:
     """从不预测的类别。"""
     if net is None or data is None:
         return []
+    predicted = set()
     with torch.no_grad(), evaluating(net):
-        predicted = torch.cat([net(X).argmax(1) for X in _some(data, 512)]).unique().tolist()
+        for X in _some(data, 512):
+            predicted.update(net(X).argmax(1).tolist())
+            if len(predicted) == 10:
+                return []
     missing = [LABELS[i].split()[0] for i in range(10) if i not in predicted]
-    if not missing:
-        return []
     dead = dead_relus(net, data)
     reason = (f"，最后一个 ReLU 死了 {dead[-1].dead} 个通道，它们再也学不到" if dead and dead[-1].is_output
               and dead[-1].dead else "")

@@ -122,7 +122,7 @@ def epoch_seconds(net: nn.Module, size: int, batch_size: int, images: int = 60_0
 
 
 def _twin(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    twin = torch.empty_like(tensor, device="meta", dtype=dtype if tensor.is_floating_point() else None)
+    twin = torch.empty(tensor.shape, device="meta", dtype=dtype if tensor.is_floating_point() else tensor.dtype)
     return twin.requires_grad_(tensor.requires_grad)
 
 

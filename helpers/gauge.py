@@ -1,12 +1,11 @@
 """训练时，时间花在哪里，内存用了多少。"""
 
-import ctypes
-import gc
 import time
-from contextlib import suppress
 
 import psutil
 import torch
+
+from helpers.device import release_memory
 
 
 class Gauge:
@@ -66,11 +65,9 @@ class Gauge:
 def start_over(device: torch.device) -> None:
     """从这里开始量内存的最大值。
 
-    CPU 上先把用完的还给系统，否则会先用它，进程看起来没有变大；只有 glibc（Linux）能这样做。
+    先把用完的还给系统，否则会先用它，进程看起来没有变大；CPU 上只有 glibc（Linux）能这样做。
     不放在 Gauge 里：训练途中量一次测试精度，不该把这次训练的最大值清掉。
     """
-    gc.collect()
+    release_memory(device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

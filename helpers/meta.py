@@ -32,10 +32,10 @@ def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
 
 _SHAPES: dict[Any, Callable[..., Any]] = dict.fromkeys(
     (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
-    lambda X, *_: torch.empty_like(X)) | {
+    lambda X, *_: X.new_empty(X.shape)) | {  # empty_like 在 meta 上也是用 Python 推导的
     aten.add: _broadcast, aten.mul: _broadcast, aten.cat: _cat,
     aten.bernoulli_: lambda X, *_: X, aten.div_: lambda X, *_: X,  # 暂退法
     aten.addmm: lambda bias, X, weight: torch.mm(X, weight),
     aten.mean: torch.sum,
     aten.native_batch_norm: lambda X, *_: (
-        torch.empty_like(X), X.new_empty(X.shape[1]), X.new_empty(X.shape[1]))}
+        X.new_empty(X.shape), X.new_empty(X.shape[1]), X.new_empty(X.shape[1]))}

@@ -17,7 +17,7 @@ from torch import nn
 from wcwidth import wcswidth
 
 from helpers.data import Batches
-from helpers.device import fast_dtype, memory_limit
+from helpers.device import fast_dtype, memory_limit, release_memory
 from helpers.diagnosis import diagnose
 from helpers.forecast import forecast, megabytes
 from helpers.gauge import Gauge, start_over
@@ -172,6 +172,7 @@ class Recording:
                   self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
                                        "largest_batch": self.need.largest_batch(self.limit)})
         run.findings.extend(diagnose(run, self.net, self.train))
+        release_memory(self.train.device)
         save(run, folder)
         return run
 

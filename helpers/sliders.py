@@ -14,7 +14,7 @@ from helpers.plotting import Picture
 from helpers.settings import plain
 
 RED = "color:#d62728"
-_SETTLE, _PATIENCE = 0.03, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
+_SETTLE, _PATIENCE = 0.01, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
 _LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 
 
@@ -83,7 +83,7 @@ def choose(slider: widgets.Widget, value: Any) -> None:
 
 
 class Settle:
-    """把一连串移动合成一次 `action()`：停下 30 毫秒就做，一直在动也至多等 0.2 秒。"""
+    """把一连串移动合成一次 `action()`：停下 10 毫秒就做，一直在动也至多等 0.2 秒。"""
 
     def __init__(self, action: Callable[[], None]):
         self.action = action

@@ -1,6 +1,5 @@
 """唯一的训练循环。"""
 
-import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.data import Batches
-from helpers.device import fast_dtype
+from helpers.device import fast_dtype, keep_memory, release_memory
 from helpers.gauge import Gauge
 from helpers.modes import evaluating
 
@@ -100,6 +99,7 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
     device = train.device
     dtype = dtype or fast_dtype(device)
     gauge = gauge or Gauge(device)
+    keep_memory()
     net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给
     full = False
@@ -124,7 +124,7 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
             if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
                 del X, y
                 optimizer.zero_grad()
-                _release(device)
+                release_memory(device)
                 raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
                                   f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
                                   f"{max(1, train.batch_size // 2)})。")
@@ -153,12 +153,6 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def _release(device: torch.device) -> None:
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 def _smaller(batch_size: int) -> str:

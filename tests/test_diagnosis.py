@@ -110,3 +110,10 @@ def test_shapes_of_curves(points, word):
 def test_too_early_to_tell():
     assert diagnose(replace(HEALTHY[0], points=[Point(0.2, 2.3, 0.1)])) == []
     assert diagnose(replace(HEALTHY[0], points=[])) == []
+
+
+def test_a_handful_of_steps_says_nothing_yet():
+    stuck = next(run for expected, run in BROKEN if "0.1 太小" in expected)
+    few = replace(stuck, recipe=stuck.recipe | {"images": 640, "batch_size": 128},
+                  points=[Point(1.0, 2.303, 0.1, 0.1, 0.1)])
+    assert diagnose(few) == [] and diagnose(replace(few, points=[Point(10.0, 2.303, 0.1, 0.1, 0.1)]))
