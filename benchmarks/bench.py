@@ -2,7 +2,7 @@
 
     python benchmarks/bench.py [--rounds 5] [--only train trace figure …] [--readme]
 
-每一轮都换新的内核或进程，一边做完换另一边（A B A B …），比值在同一轮里两两相除。
+一边做完换另一边（A B A B …），每一边有自己的内核，比值在同一轮里两两相除。
 结果写进 benchmarks/results/，每台机器一个文件；README 里的表由它生成（--readme）。
 """
 
@@ -65,13 +65,13 @@ class Bench:
         kernel = Kernel({"COMPANION_RUNS": str(self.folder / "runs")}, cwd=str(work),
                         stderr=subprocess.DEVNULL)
         with contextlib.closing(kernel):
-            kernel.run(code, timeout=120)
+            kernel.run(code, timeout=600)
             yield kernel
 
     def ask(self, code: str, expression: str) -> Any:
         """在新的内核里求一个表达式。"""
         with self.kernel(code) as kernel:
-            return json.loads(kernel.run(f"print(json.dumps({expression}))", timeout=3600).strip().splitlines()[-1])
+            return value(kernel, expression)
 
     def turns(self, what: str, act: Callable[..., Any], *args: Any, sides: Sequence[str] = ("ours",),
               rounds: int | None = None) -> None:
@@ -81,13 +81,20 @@ class Bench:
                 self.note(what, side, act(side, *args))
 
 
+def value(kernel: Kernel, expression: str) -> Any:
+    """在内核里求一个表达式。"""
+    return json.loads(kernel.run(f"print(json.dumps({expression}))", timeout=3600).strip().splitlines()[-1])
+
+
 def train(bench: Bench) -> None:
-    """训练一轮，评估和曲线都在内；先用五批热身，卷积算法和线程都已经备好。"""
-    def once(side: str, section: str, images: int) -> dict[str, float]:
-        warm = f"{side}({section!r}, {5 * load(section).plan.book.batch_size})"
-        return bench.ask(cells.TRAIN + warm, f"{side}({section!r}, {images})")
+    """训练一轮，评估和曲线都在内；每一边一个内核，先用五批热身，卷积算法和线程都已经备好。"""
     for section, images in IMAGES.items():
-        bench.turns(f"train {section}", once, section, images, sides=SIDES)
+        warm = 5 * load(section).plan.book.batch_size
+        with contextlib.ExitStack() as open_kernels:
+            kernels = {side: open_kernels.enter_context(bench.kernel(f"{cells.TRAIN}{side}({section!r}, {warm})"))
+                       for side in SIDES}
+            bench.turns(f"train {section}", lambda side, kernels, code: value(kernels[side], f"{side}({code})"),
+                        kernels, f"{section!r}, {images}", sides=SIDES)
 
 
 def learning(bench: Bench) -> None:

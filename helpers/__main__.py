@@ -7,9 +7,13 @@ from typing import Any
 
 import torch
 
+from helpers.device import pick_device
 from helpers.doctor import examine
 from helpers.notebook import NETWORKS, load
+from helpers.plan import Plan
 from helpers.runs import runs_folder, train
+from helpers.team import rank, team, world_size
+from helpers.trace import input_sizes
 
 
 def doctor() -> int:
@@ -24,17 +28,46 @@ def doctor() -> int:
     return bad > 0
 
 
-def run(section: str, full: bool, seed: int, changes: dict[str, Any]) -> int:
-    """训练一节的网络，进度条之后印出结果；训练存在 runs/ 里，笔记本里也看得到。"""
+def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> int:
+    """训练一节的网络，进度条之后印出结果；训练存在 runs/ 里，笔记本里也看得到。torchrun 起的几个进程一起训练。"""
+    with team():
+        plan = planned(section, options, changes)
+        say = print if rank() == 0 else lambda *_: None
+        say("，".join(f"{name}={value}" for name, value in plan.settings.items())
+            + (f"，{world_size()} 个进程" if world_size() > 1 else ""))
+        torch.manual_seed(options.seed)
+        net = plan.build()
+        if options.sync_batch_norm:
+            net = synchronized(net)
+        torch.manual_seed(options.seed + rank())  # 各个进程的暂退法不同
+        checkpoint = runs_folder() / "checkpoints" / f"{plan.network}.pt"
+        result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, checkpoint=checkpoint,
+                       resume=options.resume, dtype=getattr(torch, options.dtype) if options.dtype else None)
+        say(result)
+        say(f"存在 {runs_folder()}")
+        if result.ended == "interrupted":
+            say("接着训练：同样的命令后面加上 --resume。")
+        return not result.finished
+
+
+def planned(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> Plan:
+    """这次训练的计划。"""
     plan = load(section).plan
-    plan = (plan.book if full else plan).change(**changes)
-    print("，".join(f"{name}={value}" for name, value in plan.settings.items()))
-    torch.manual_seed(seed)
-    net = plan.build()
-    result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan)
-    print(result)
-    print(f"存在 {runs_folder()}")
-    return not result.finished
+    plan = plan.book if options.full else plan
+    if options.data is None:
+        return plan.change(**changes)
+    if "images" in changes:
+        raise ValueError("--data 用文件夹里的全部图片，不能再给 --images。")
+    low, high = input_sizes(plan.meta(), plan.shape)
+    size = 224 if low <= 224 <= (high or 224) else plan.size  # 论文里的大小；LeNet 只走得通 28
+    return plan.on(options.data).change(**{"size": size} | changes)
+
+
+def synchronized(net: torch.nn.Module) -> torch.nn.Module:
+    """批量规范化的均值和方差由全体进程一起算。PyTorch 只在 GPU 上实现了它。"""
+    if pick_device().type != "cuda":
+        raise ValueError("--sync-batch-norm 要 GPU：PyTorch 的 SyncBatchNorm 不能在 CPU 上运行。")
+    return torch.nn.SyncBatchNorm.convert_sync_batchnorm(net)
 
 
 def parse_changes(words: list[str]) -> dict[str, Any]:
@@ -60,13 +93,17 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("section", help=f"节：{'、'.join(NETWORKS)}")
     runner.add_argument("--full", action="store_true", help="书上的全部配方")
     runner.add_argument("--seed", type=int, default=0, help="随机种子，默认 0")
+    runner.add_argument("--data", metavar="文件夹", help="换成自己的图片：文件夹里有 train 和 val，各自一类一个文件夹")
+    runner.add_argument("--resume", action="store_true", help="有存档就从那里接着训练，没有就从头")
+    runner.add_argument("--sync-batch-norm", action="store_true", help="几块 GPU 一起算批量规范化的均值和方差")
+    runner.add_argument("--dtype", choices=["float32", "bfloat16"], help="精度，默认由硬件定")
     options, rest = parser.parse_known_args(arguments)
     if options.command == "doctor":
         if rest:
             parser.error(f"doctor 没有选项 {' '.join(rest)}")
         return doctor()
     try:
-        return run(options.section, options.full, options.seed, parse_changes(rest))
+        return run(options.section, options, parse_changes(rest))
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

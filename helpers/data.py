@@ -5,6 +5,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from helpers.device import pick_device
+from helpers.team import share_count, shared, shares
 
 FOLDER = Path(__file__).parent / "fashion_mnist"
 LABELS = ("T恤 t-shirt", "裤子 trouser", "套衫 pullover", "连衣裙 dress", "外套 coat",
@@ -61,7 +63,10 @@ class Batches:
 
     每批是 (X, y)：X 为 (B, 1, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64、取值 0–9。
     最后一批可能不满。`shuffle=True` 时每一遍都重新打乱，次序由 torch.manual_seed 决定。
+    几个进程一起训练时，每个进程给出自己的那一份，见 `shares`。
     """
+
+    channels, classes = 1, tuple(label.split()[0] for label in LABELS)
 
     def __init__(self, X: Tensor, y: Tensor, batch_size: int, size: int, shuffle: bool):
         self.X, self.y = X, y
@@ -78,16 +83,26 @@ class Batches:
         return len(self.X)
 
     def __len__(self) -> int:
-        return -(-self.images // self.batch_size)
+        return share_count(self.images, self.batch_size, even=self.shuffle)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        if self.shuffle:
-            order = torch.randperm(self.images, device=self.device)
-        for start in range(0, self.images, self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            if self.shuffle:
-                rows = order[rows]
+        return self.batches(self.order())
+
+    def order(self) -> Tensor:
+        """这一遍的次序：(images,) int64 的下标。"""
+        if not self.shuffle:
+            return torch.arange(self.images, device=self.device)
+        return shared(torch.randperm(self.images, device=self.device))
+
+    def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """按 order 的次序一批一批给出，跳过前 skip 批。"""
+        for rows in islice(shares(order, self.batch_size, even=self.shuffle), skip, None):
             yield self.scale(self.X[rows]), self.y[rows]
+
+    def some(self, images: int) -> Iterator[Tensor]:
+        """前 images 张图，缩放好，64 张一批。"""
+        for part in self.X[:images].split(64):
+            yield self.scale(part)
 
     def scale(self, X: Tensor) -> Tensor:
         """uint8 的 (B, 1, 28, 28) 变为 [0, 1] 的 float32 (B, 1, size, size)，双线性，与 torchvision 的 Resize 相同。"""

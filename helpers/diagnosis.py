@@ -1,6 +1,6 @@
 """曲线正常吗？不正常是为什么，接着试什么。"""
 
-from collections.abc import Iterator
+import math
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from helpers.data import LABELS, Batches
+from helpers.data import Batches
 from helpers.modes import evaluating
 from helpers.training import Point
 
@@ -33,12 +33,12 @@ def diagnose(run: "Run", net: nn.Module | None = None, data: Batches | None = No
                 "减小批量、输入边长或宽度再训练。"]
     if last is None or last.epoch < 0.5 or _steps(run) < 20:
         return []  # 还看不出来
-    best = max(point.train_acc for point in run.points)
-    if last.train_acc < 0.15 and best > 0.3:
+    best, chance = max(point.train_acc for point in run.points), 1 / _classes(run)
+    if last.train_acc < 1.5 * chance and best > 3 * chance:
         return [f"塌缩：精度到过 {best:.2f}，又跌回随机猜的水平；学习率 {_lr(run):g} 太大，"
                 "减小到三分之一，重新初始化再训练。"]
     with torch.autocast(run.device, getattr(torch, run.dtype), enabled=run.dtype != "float32"):  # 与训练时一样快
-        if last.train_acc < 0.15:
+        if last.train_acc < 1.5 * chance:
             return [_stuck(run, net, data)]
         return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
 
@@ -52,9 +52,10 @@ def _book_lr(run: "Run") -> str:
 
 
 def _stuck(run: "Run", net: nn.Module | None, data: Batches | None) -> str:
-    """停在 ln 10 和 1/10 的原因，从确定的到可能的。"""
-    lr, book, recipe = _lr(run), run.book, run.recipe
-    where = f"没有学：损失停在 {run.last.loss:.3f}（ln 10 ≈ 2.303），精度停在 {run.last.train_acc:.3f}，就是随机猜"
+    """停在随机猜的原因，从确定的到可能的；10 类时损失是 ln 10，精度是 1/10。"""
+    lr, book, recipe, classes = _lr(run), run.book, run.recipe, _classes(run)
+    where = (f"没有学：损失停在 {run.last.loss:.3f}（ln {classes} ≈ {math.log(classes):.3f}），"
+             f"精度停在 {run.last.train_acc:.3f}，就是随机猜")
     dead = dead_relus(net, data) if net is not None and data is not None else []
     if dead and dead[-1].is_output and dead[-1].dead == dead[-1].units:
         return (f"{where}；最后一个 ReLU 的 {dead[-1].units} 个通道全死了，每个对数几率都是 0，梯度恰好是 0："
@@ -76,6 +77,10 @@ def _stuck(run: "Run", net: nn.Module | None, data: Batches | None) -> str:
         return f"{where}；sigmoid 起步慢，走完的 {_steps(run):,} 步可能不够：多训练几轮，还是不动就换一个种子。"
     return (f"{where}；没有批量规范化的深网络开头会这样停一阵，走完的 {_steps(run):,} 步可能不够："
             "多训练几轮，或者换 kaiming 初始化；还是不动就换一个种子。")
+
+
+def _classes(run: "Run") -> int:
+    return run.recipe.get("num_classes", 10)
 
 
 def _steps(run: "Run") -> int:
@@ -110,16 +115,10 @@ def dead_relus(net: nn.Module, data: Batches, images: int = 256) -> list[DeadReL
         for name in order:
             if isinstance(module := net.get_submodule(name), nn.ReLU):
                 undo.callback(module.register_forward_hook(count(name)).remove)
-        for X in _some(data, images):
+        for X in data.some(images):
             net(X)
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])
             for name, flags in alive.items()]
-
-
-def _some(data: Batches, images: int) -> Iterator[Tensor]:
-    """前 images 张图，缩放好，分成小批。"""
-    for part in data.X[:images].split(64):
-        yield data.scale(part)
 
 
 def _missing(net: nn.Module | None, data: Batches | None) -> list[str]:
@@ -128,11 +127,11 @@ def _missing(net: nn.Module | None, data: Batches | None) -> list[str]:
         return []
     predicted = set()
     with torch.no_grad(), evaluating(net):
-        for X in _some(data, 512):
+        for X in data.some(512):
             predicted.update(net(X).argmax(1).tolist())
-            if len(predicted) == 10:
+            if len(predicted) == len(data.classes):
                 return []
-    missing = [LABELS[i].split()[0] for i in range(10) if i not in predicted]
+    missing = [name for i, name in enumerate(data.classes) if i not in predicted]
     dead = dead_relus(net, data)
     reason = (f"，最后一个 ReLU 死了 {dead[-1].dead} 个通道，它们再也学不到" if dead and dead[-1].is_output
               and dead[-1].dead else "")
@@ -156,9 +155,9 @@ def _bumps(run: "Run") -> list[str]:
 
 
 def _slow(run: "Run") -> list[str]:
-    """打算训练的都训练完了，还远没有学够：是还在降，还是停住了。"""
+    """打算训练的都训练完了，还远没有学够：是还在降，还是停住了。别的数据集该学到多少，这里不知道。"""
     ends = _ends(run)
-    if not run.finished or len(ends) < 2 or ends[-1].train_acc > 0.65:
+    if "folder" in run.recipe or not run.finished or len(ends) < 2 or ends[-1].train_acc > 0.65:
         return []
     last, fall = ends[-1], 1 - ends[-1].loss / ends[-2].loss
     if run.book and _lr(run) < 0.2 * run.book["lr"]:

@@ -36,6 +36,11 @@ class Gauge:
         if len(self._laps) > 512:
             self._fold(256)  # 几百步以前的事件早已完成，不用等
 
+    def carry(self, seconds: dict[str, float]) -> None:
+        """接着训练时，以前花的时间也算进来。"""
+        for name, spent in seconds.items():
+            self._totals[name] = self._totals.get(name, 0.0) + spent
+
     def sample(self) -> None:
         """看一眼内存，在前向之后、反向之前：那时存着的激活最多。GPU 自己记着最大值，不用看。"""
         if not self.cuda:

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -16,6 +16,9 @@ from helpers.settings import label, show
 from helpers.trace import trace
 from helpers.training import xavier
 
+if TYPE_CHECKING:
+    from helpers.folder import Folder
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -24,6 +27,7 @@ class Plan:
     make: 网络函数，如 lenet；widths: 传给它的宽度，如 {"ratio": 4}。
     batch_size: 批量；size: 输入边长（像素）；lr: 学习率；num_epochs: 轮数。
     images: 训练图片张数，None 是全部 60000 张，测试集按 6:1 跟着变。
+    folder: 图片文件夹，见 `image_folder`；None 是 Fashion-MNIST。
     init: 初始化，用法是 net.apply(plan.init)。
     """
 
@@ -35,6 +39,7 @@ class Plan:
     images: int | None = None
     init: Callable[[nn.Module], None] = xavier
     widths: dict[str, Any] = field(default_factory=dict)
+    folder: str | None = None
     full: "Plan | None" = None  # 书上的配方；None 表示自己就是
 
     @property
@@ -68,6 +73,9 @@ class Plan:
         common = {"batch_size": self.batch_size, "size": self.size, "images": self.images or 60_000, "lr": self.lr,
                   "num_epochs": self.num_epochs, "init": self.init.__name__}
         widths = self.defaults | self.widths
+        if self.folder is not None:
+            del common["images"]
+            common |= {"folder": self.folder, "num_classes": widths["num_classes"]}
         return common | {name: widths[name] for name in widths if name not in ("in_channels", "num_classes")}
 
     def change(self, **changes: Any) -> "Plan":
@@ -78,8 +86,17 @@ class Plan:
             raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join(self.settings)}。")
         return replace(self, full=self.book, widths=self.widths | widths, **known)
 
-    def data(self) -> tuple[Batches, Batches]:
-        """(训练集, 测试集)，见 `fashion_mnist`。"""
+    def on(self, folder: str) -> "Plan":
+        """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
+        from helpers.folder import image_folder  # 只有这里要 torchvision；没有装好它，别的照样能用
+        classes = len(image_folder(folder)[0].classes)
+        return self.change(folder=folder, images=None, in_channels=3, num_classes=classes)
+
+    def data(self) -> tuple["Batches | Folder", "Batches | Folder"]:
+        """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
+        if self.folder is not None:
+            from helpers.folder import image_folder
+            return image_folder(self.folder, self.batch_size, self.size)
         return fashion_mnist(self.batch_size, self.size, self.images)
 
     def meta(self) -> nn.Module:

@@ -207,19 +207,20 @@ class LivePlot:
     笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
     按下中断，损失溢出或者内存不够时，曲线和 `points`（Point 的列表）都留着，只说一句话。
     past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
+    quiet: 只记下点，不画也不说：几个进程一起训练时，只有一个来画。
     """
 
     def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
-                 width: float = 8.4, show: Callable[[bytes], None] | None = None):
+                 width: float = 8.4, show: Callable[[bytes], None] | None = None, quiet: bool = False):
         self.points: list[Point] = []
         self.num_epochs, self.band = num_epochs, band
         self.note = ""
         self.error: BaseException | None = None  # 提前结束的原因：中断、溢出或者内存不够
-        self._speak = show is None  # 自己占一个单元格的输出时才打印；回调里不打印
-        self._show = show or _notebook_display()
+        self._speak = show is None and not quiet  # 自己占一个单元格的输出时才打印；回调里不打印
+        self._show = None if quiet else show or _notebook_display()
         self._curves = Curves(num_epochs, past, band, width) if self._show else None
         # 终端里另有一个进度条；输出不是终端时 tqdm 自己不画
-        self._bar = None if self._show else tqdm(
+        self._bar = None if self._show or quiet else tqdm(
             total=num_epochs, disable=None, leave=False, bar_format="{bar} {n:.1f}/{total} 轮，还要 {remaining} {desc}")
         self._next_frame = 0.0
 
@@ -235,7 +236,7 @@ class LivePlot:
             self._bar.update(point.epoch - self._bar.n)
             if point.test_acc is not None:
                 self._bar.write(self.status())
-        elif time.perf_counter() >= self._next_frame:
+        elif self._curves is not None and time.perf_counter() >= self._next_frame:
             self._draw()
 
     def status(self) -> str:

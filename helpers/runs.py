@@ -16,6 +16,7 @@ import torch
 from torch import nn
 from wcwidth import wcswidth
 
+from helpers.checkpoint import gentle_stop, load_checkpoint, save_checkpoint
 from helpers.data import Batches
 from helpers.device import fast_dtype, memory_limit, release_memory
 from helpers.diagnosis import diagnose
@@ -25,8 +26,9 @@ from helpers.official import Band, official_band, reference_runs, verdict
 from helpers.plan import Plan
 from helpers.plotting import LivePlot, Picture, draw_curves, grid_picture
 from helpers.settings import describe_changes, describe_differences, differences, label, plain, show
+from helpers.team import rank, together, world_size
 from helpers.trace import trace
-from helpers.training import Point, fit, initialization
+from helpers.training import Point, Position, fit, initialization, steps
 
 _PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "loop": "自己写的循环", "drawing": "画图"}
 
@@ -143,11 +145,11 @@ class Recording:
     def __init__(self, net: nn.Module, train: Batches, *, lr: float, num_epochs: int, dtype: torch.dtype,
                  plan: Plan | None = None):
         self.net, self.train, self.dtype, self.plan = net, train, dtype, plan
-        self.shape = (1, *train.X.shape[1:-2], train.size, train.size)
+        self.shape = (1, train.channels, train.size, train.size)
         self.recipe = plain((plan.settings if plan else {}) | {
-            "batch_size": train.batch_size, "size": train.size, "images": train.images, "lr": lr,
+            "batch_size": train.batch_size * world_size(), "size": train.size, "images": train.images, "lr": lr,
             "num_epochs": num_epochs, "init": initialization(net), "params": count_params(net),
-            "macs": trace(net, self.shape).macs})
+            "macs": trace(net, self.shape).macs} | ({"processes": world_size()} if together() else {}))
         self.book = plain(plan.book.settings | {"params": count_params(plan.book.meta())}) if plan else {}
         if plan and self.recipe["params"] == count_params(plan.meta()):
             self.book["params"] = self.recipe["params"]  # 不同的宽度已经列出；只有网络与计划对不上时才另说
@@ -171,36 +173,71 @@ class Recording:
                   self.train.device.type, str(self.dtype).removeprefix("torch."), torch.initial_seed(), self.started,
                   self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
                                        "largest_batch": self.need.largest_batch(self.limit)})
-        run.findings.extend(diagnose(run, self.net, self.train))
+        if rank() == 0:
+            run.findings.extend(diagnose(run, self.net, self.train))
+            save(run, folder)
         release_memory(self.train.device)
-        save(run, folder)
         return run
 
 
 def train(net: nn.Module, train: Batches, test: Batches, *, lr: float, num_epochs: int, plan: Plan | None = None,
-          loop: Callable[..., Iterator[Point]] | None = None, dtype: torch.dtype | None = None) -> Run:
+          loop: Callable[..., Iterator[Point]] | None = None, dtype: torch.dtype | None = None,
+          checkpoint: Path | None = None, resume: bool = False) -> Run:
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
 
     plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。
     loop: 自己写的训练循环，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point；默认用 `fit`。
+    checkpoint: 存档的文件，每一轮和中断时存一次；resume: 有存档就从那里接着训练，没有就从头。
     其余参数见 `fit`。
     """
     dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
     recording = Recording(net, train, lr=lr, num_epochs=num_epochs, dtype=dtype, plan=plan)
-    points = loop(net, train, test, lr, num_epochs) if loop else fit(
-        net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=recording.gauge)
-    with LivePlot(num_epochs, band=recording.band) as plot:
+    options = {"lr": lr, "num_epochs": num_epochs, "dtype": dtype, "gauge": recording.gauge}
+    if loop:
+        points = _timed(loop(net, train, test, lr, num_epochs), recording.gauge)
+    elif checkpoint is None:
+        points = fit(net, train, test, **options)
+    else:
+        position, past = Position(), []
+        if resume and checkpoint.exists():
+            position, past, seconds = load_checkpoint(checkpoint, net, recording.recipe)
+            recording.gauge.carry(seconds)
+            if rank() == 0:
+                print(f"从存档接着训练：已经有 {past[-1].epoch if past else 0:.3g} 轮。")
+        points = _kept(steps(net, train, test, position=position, **options), past,
+                       lambda: save_checkpoint(checkpoint, net, position, past, recording.recipe,
+                                               recording.gauge.seconds))
+    with LivePlot(num_epochs, band=recording.band, quiet=rank() > 0) as plot:
         for point in points:
-            if loop:
-                recording.gauge.lap("loop")  # 里面分不出取数据、更新和评估
             plot.add(point)
-            if loop:
-                recording.gauge.lap("drawing")
     return recording.finish(plot.points, ending(plot.error))
 
 
+def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
+    """读者自己的循环，里面分不出取数据、更新和评估。"""
+    for point in points:
+        gauge.lap("loop")
+        yield point
+        gauge.lap("drawing")
+
+
+def _kept(turns: Iterator[Point | None], points: list[Point], store: Callable[[], None]) -> Iterator[Point]:
+    """先给出存档里已有的点，再接着训练；每一轮和中断时存一次。points: 已有的点，新的也加进去。"""
+    yield from list(points)
+    with gentle_stop() as stopped:
+        for point in turns:
+            if point is not None:
+                points.append(point)
+                yield point
+            stop = stopped and rank() == 0  # 别的进程没有什么可存，由 torchrun 结束它们
+            if stop or (point is not None and point.test_acc is not None):
+                store()
+            if stop:
+                raise KeyboardInterrupt
+
+
 def _band(network: str, recipe: dict[str, Any], book: dict[str, Any]) -> Band | None:
-    comparable = network in reference_runs()["runs"] and not differences(recipe, book)
+    comparable = network in reference_runs()["runs"] and "folder" not in recipe and not differences(recipe, book)
     return official_band(network) if comparable else None
 
 

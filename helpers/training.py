@@ -12,6 +12,24 @@ from helpers.data import Batches
 from helpers.device import fast_dtype, keep_memory, release_memory
 from helpers.gauge import Gauge
 from helpers.modes import evaluating
+from helpers.team import parallel, together, total, world_size
+
+
+@dataclass
+class Position:
+    """训练走到了哪里；每一步之后都是准的，存下来就能从这里接着训练。
+
+    epoch: 训练完的轮数；batch: 这一轮走完的批数；order: 这一轮的次序，还没有开始就是 None；
+    sums: 这一轮到此刻的 (损失之和, 答对的张数)，float32；seen: 这一轮看过的张数；都是这个进程自己的。
+    lr: 最后一步的学习率。
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    order: Tensor | None = None
+    sums: Tensor | None = None
+    seen: int = 0
+    lr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +106,13 @@ def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[
 
 
 def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
-          dtype: torch.dtype | None = None, gauge: Gauge | None = None,
-          reports: int = 5) -> Iterator[Point | None]:
+          dtype: torch.dtype | None = None, gauge: Gauge | None = None, reports: int = 5,
+          position: Position | None = None) -> Iterator[Point | None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
     随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
+    position: 从哪里开始，默认从头；走到哪里也记在里面。
+    几个进程一起训练时（见 `team`），各走各的那一份，梯度、损失和精度是全体的。
     """
     if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
         raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
@@ -102,13 +122,15 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
     keep_memory()
     net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给
+    model, here = parallel(net, device), position or Position()
     full = False
-    for epoch in range(num_epochs):
-        # 累计量留在设备上，报告时才读：GPU 不必每一步都等主机
-        sums = torch.zeros(2, device=device)  # 损失之和、答对的张数
-        seen = 0
+    for epoch in range(here.epoch, num_epochs):
+        if here.order is None:
+            here.order, here.batch, here.seen = train.order(), 0, 0
+            # 累计量留在设备上，报告时才读：GPU 不必每一步都等主机
+            here.sums = torch.zeros(2, device=device)
         net.train()
-        for i, (X, y) in enumerate(train, start=1):
+        for i, (X, y) in enumerate(train.batches(here.order, here.batch), start=here.batch + 1):
             gauge.lap("data")
             rate = lr() if callable(lr) else lr
             if not 0 < rate < math.inf:
@@ -116,7 +138,7 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
             for group in optimizer.param_groups:
                 group["lr"] = rate
             try:
-                loss, hits = _step(net, X, y, optimizer, dtype, gauge)
+                loss, hits = _step(model, X, y, optimizer, dtype, gauge)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -128,27 +150,33 @@ def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable
                 raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
                                   f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
                                   f"{max(1, train.batch_size // 2)})。")
-            sums += torch.stack((loss * len(y), hits))
-            seen += len(y)
+            here.sums += torch.stack((loss * len(y), hits))
+            here.seen += len(y)
+            here.batch, here.lr = i, rate
             gauge.lap("steps")
             due = i * reports // len(train) > (i - 1) * reports // len(train)
-            # CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查
-            if (due or device.type == "cpu") and not loss.isfinite():
-                raise FloatingPointError(
-                    f"第 {epoch + i / len(train):.2f} 轮的损失变成了 {loss.item()}：学习率 {rate:g} 太大，"
-                    "参数已经溢出。请减小学习率，重新初始化网络再训练。")
-            if i == len(train):
-                right = yield from _evaluate(net, test, dtype, gauge)
-                test_acc = right.item() / test.images
-            else:
-                test_acc = None
             if due:
-                total_loss, total_hits = (sums / seen).tolist()
+                mean_loss, train_acc = _means(here)
                 gauge.lap("steps")
-                yield Point(epoch + i / len(train), total_loss, total_hits, test_acc, rate)
-            else:
-                yield None
-            gauge.lap("drawing")
+            # CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查；几个进程要一起停，也在报告时查
+            watched = mean_loss if due else loss.item() if device.type == "cpu" and not together() else 0.0
+            if not math.isfinite(watched):
+                raise FloatingPointError(
+                    f"第 {epoch + i / len(train):.2f} 轮的损失变成了 {watched}：学习率 {rate:g} 太大，"
+                    "参数已经溢出。请减小学习率，重新初始化网络再训练。")
+            if i < len(train):
+                yield Point(epoch + i / len(train), mean_loss, train_acc, None, rate) if due else None
+                gauge.lap("drawing")
+        right = yield from _evaluate(net, test, dtype, gauge)
+        mean_loss, train_acc = _means(here)
+        here.epoch, here.order = epoch + 1, None
+        yield Point(epoch + 1.0, mean_loss, train_acc, right.item() / test.images, here.lr)
+        gauge.lap("drawing")
+
+
+def _means(here: Position) -> tuple[float, float]:
+    """这一轮到此刻，全体的平均损失和精度。"""
+    return tuple((total(here.sums.clone()) / (here.seen * world_size())).tolist())
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -183,7 +211,7 @@ def _step(net: nn.Module, X: Tensor, y: Tensor, optimizer: torch.optim.Optimizer
 
 
 def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
-    """逐批评估，每批交还一次控制；最后返回答对的张数。"""
+    """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
     right = torch.zeros((), dtype=torch.int64, device=data.device)
     with evaluating(net):
         for X, y in data:
@@ -193,4 +221,4 @@ def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype, gauge: Gauge) -
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")
-    return right
+    return total(right)

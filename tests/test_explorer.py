@@ -34,6 +34,9 @@ def test_a_move_recomputes_and_marks_what_differs(explorer):
 
 
 def test_an_impossible_size_is_said_and_the_next_move_works(explorer):
+    explorer.sliders["c1"].value = 12
+    assert "参数是书上的 1.04 倍，乘加是 1.86 倍" in explorer.table.value
+    explorer.reset()
     explorer.sliders["size"].value = 20
     assert "#d62728" in explorer.table.value and "28 到 31" in explorer.table.value
     explorer.sliders["size"].value = 30
@@ -91,8 +94,14 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
         explorer.train_button.click()
         await asyncio.sleep(0.35)
         explorer.sliders["lr"].value = 0.5
+        assert explorer.train_button.disabled and not explorer.stop_button.disabled
+        assert "正在训练：书上的值" in explorer.message.value
         explorer.train_button.click()  # 第二次按不起作用
         await asyncio.sleep(0.3)
+        assert "正在训练，先按「停止」" in explorer.message.value
+        explorer.message.value = ""
+        explorer.select(1)
+        assert "正在训练，先按「停止」" in explorer.message.value
         explorer.stop_button.click()
         started = time.perf_counter()
         await explorer._task
@@ -199,6 +208,14 @@ def test_what_does_not_fit_is_refused(explorer, monkeypatch):
     asyncio.run(explorer.train())
     assert "内存放不下" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
     assert explorer.runs == [] and not explorer.train_button.disabled
+
+
+def test_the_table_of_runs_has_the_first_words_of_the_diagnosis(explorer, monkeypatch):
+    for findings in ([], ["平台期：损失停在 1.2"]):
+        monkeypatch.setattr("helpers.runs.diagnose", lambda *args, findings=findings: findings)
+        asyncio.run(explorer.train())
+    shown = [child.value for child in explorer.history.children[6:] if hasattr(child, "value")]
+    assert shown[4::5] == ["正常", "平台期"]
 
 
 def test_the_diagnosis_is_said(explorer):

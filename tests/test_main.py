@@ -29,7 +29,7 @@ def test_full_is_the_book_and_the_seed_is_kept(monkeypatch, capsys):
 class FINISHED:
     """一次结束了的训练。"""
 
-    finished = True
+    finished, ended = True, "done"
 
 
 @pytest.mark.parametrize("arguments, message", [

@@ -1,8 +1,10 @@
 """README 的章节表与网络和官方结果一致。"""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
+import imagenet
 import pytest
 
 from helpers import input_sizes, official_band, trace
@@ -26,6 +28,14 @@ def test_the_row_is_what_the_network_gives(row):
     assert input_sizes(net, shape)[0] <= int(size)
     assert official.name.startswith(metric)
     assert [f"{q:.3f}".removeprefix("0") for q in (official.low, official.median, official.high)] == band
+
+
+def test_the_cost_of_imagenet_is_what_the_formula_gives():
+    assert imagenet.table() in README
+    one = imagenet.efficiency(1, 256, 1000, 10)
+    assert one == 1 and all(a >= b for a, b in pairwise(imagenet.efficiency(n, 256, 1000, 10) for n in (1, 2, 8, 64)))
+    assert all(abs(many / gpus / single - imagenet.efficiency(gpus, batch, single, params, bandwidth)) < 0.125
+               for _, gpus, batch, single, many, params, bandwidth in imagenet.PUBLISHED)
 
 
 def test_commands_exist_in_the_makefile():

@@ -30,6 +30,18 @@ def test_any_number_of_batches_an_epoch(batches):
     assert [p.epoch for p in points if p.test_acc is not None] == [1.0, 2.0]
 
 
+@pytest.mark.parametrize("num_epochs", [0, -1, 2.0, True, "3"])
+def test_the_number_of_epochs_is_a_positive_integer(num_epochs):
+    with pytest.raises(ValueError, match="num_epochs 应当是正整数"):
+        next(fit(lenet(), *fashion_mnist(images=10), lr=0.1, num_epochs=num_epochs))
+
+
+def test_a_network_left_in_eval_mode_is_trained_all_the_same():
+    net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(784, 10)).eval()
+    list(fit(net, *fashion_mnist(10, images=50, device="cpu"), lr=0.1, num_epochs=1))
+    assert net[0].running_mean.item() != 0 and net.training
+
+
 def test_accuracy_counts_the_right_answers_and_restores_modes():
     class Right(nn.Module):
         """看最后一个像素就知道答案的网络。"""
@@ -76,8 +88,6 @@ def test_one_turn_per_batch_and_stopping_restores_the_mode():
     assert not net.training  # 正在评估
     running.close()
     assert net.training
-
-
 
 
 def test_xavier_spreads_as_the_formula_says():

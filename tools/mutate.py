@@ -133,7 +133,7 @@ def run(jobs: list[Mutant], slots: int) -> list[tuple[Mutant, bool]]:
         free = []
         for i in range(slots):
             free.append(Path(temporary) / str(i))
-            for part in ("helpers", "tests", "tools", "notebooks"):
+            for part in ("helpers", "tests", "tools", "benchmarks", "notebooks"):
                 shutil.copytree(ROOT / part, free[-1] / part, ignore=shutil.ignore_patterns("__pycache__"))
             for part in ("pyproject.toml", "requirements.txt", "README.md", "Makefile"):
                 shutil.copy(ROOT / part, free[-1] / part)

@@ -1,0 +1,133 @@
+"""team.py：两个真的进程，与一个进程走得一样；死掉一个，重启之后接着走完。"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from helpers import saved_runs
+from helpers.team import share_count, shares
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+# 同样的种子、合起来同样的批量；暂退法关掉，它的掩码在两个进程里本来就不同
+WORK = """
+import json, torch
+from torch import nn
+from helpers import accuracy, fashion_mnist, train, xavier
+from helpers.notebook import load
+from helpers.team import rank, shares, team, total, world_size
+
+with team():
+    found = {}
+    for make, widths, size, lr in ((load("7.1").lenet, {}, 28, 0.9),
+                                   (load("7.3").vgg11, {"ratio": 32, "hidden": 32}, 224, 0.05)):
+        torch.manual_seed(0)
+        net = make(**widths).apply(xavier)
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0
+        data, test = fashion_mnist(128 // world_size(), size, 640)
+        test.X, test.y = test.X[:99], test.y[:99]
+        run = train(net, data, test, lr=lr, num_epochs=4, dtype=torch.float32)
+        found[make.__name__] = {"points": [(p.epoch, p.loss, p.train_acc, p.test_acc) for p in run.points],
+                                "accuracy": accuracy(net, test, torch.float32), "batch": run.recipe["batch_size"]}
+    for images in (640, 641):  # 每张图在一轮里出现几次
+        seen = torch.zeros(images)
+        for rows in shares(torch.randperm(images, generator=torch.Generator().manual_seed(0)), 64, even=True):
+            seen[rows] += 1
+        found[f"seen {images}"] = total(seen).int().bincount().tolist()
+    if rank() == 0:
+        print("结果", json.dumps(found))
+"""
+
+
+def work(command, tmp_path):
+    path = tmp_path / "work.py"
+    path.write_text(WORK, encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COMPANION_RUNS": str(tmp_path / "runs")}
+    done = subprocess.run([*command, path], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("结果")]
+    return json.loads(line.removeprefix("结果"))
+
+
+def test_two_processes_equal_one(tmp_path):
+    two, one = work(TORCHRUN, tmp_path), work([sys.executable], tmp_path)
+    for name in ("lenet", "vgg11"):
+        ours, expected = two[name]["points"], one[name]["points"]
+        assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
+        for (epoch, loss, train_acc, test_acc), (*when, loss_1, train_1, test_1) in zip(ours, expected, strict=True):
+            assert [epoch] == when and loss == pytest.approx(loss_1, abs=1e-4)
+            assert train_acc == pytest.approx(train_1, abs=2 / 640)
+            assert test_acc == (test_1 if test_1 is None else pytest.approx(test_1, abs=2 / 99))
+        assert two[name]["accuracy"] == pytest.approx(ours[-1][3])
+    assert two["seen 640"] == [0, 640] and two["seen 641"] == [1, 640]  # 一张分不匀，这一轮不用；没有一张用两次
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 4  # 两边各两次：只有 0 号进程存
+
+
+@pytest.mark.parametrize("images, batch_size, world", [(640, 64, 2), (641, 64, 2), (7, 4, 3), (1, 4, 2), (100, 7, 4)])
+@pytest.mark.parametrize("even", [True, False])
+def test_shares_cover_everything_once(images, batch_size, world, even, monkeypatch):
+    monkeypatch.setattr("helpers.team.world_size", lambda: world)
+    taken, lengths = [], []
+    for rank in range(world):
+        monkeypatch.setattr("helpers.team.rank", lambda rank=rank: rank)
+        parts = list(shares(torch.arange(images), batch_size, even=even))
+        assert len(parts) == share_count(images, batch_size, even=even)
+        assert all(len(part) <= batch_size for part in parts)
+        taken += torch.cat(parts).tolist() if parts else []
+        lengths.append([len(part) for part in parts])
+    assert len(set(taken)) == len(taken) and (len(taken) > images - world if even else len(taken) == images)
+    assert not even or all(each == lengths[0] for each in lengths)
+
+
+def command_line(*options):
+    return ["-m", "helpers", "run", "7.1", "--images", "6000", "--batch-size", "16", "--dtype", "float32", *options]
+
+
+def wait_until(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_killed_worker_is_restarted_and_the_run_finishes(tmp_path, monkeypatch):
+    runs = tmp_path / "runs"
+    process = subprocess.Popen(
+        [*TORCHRUN, "--max-restarts=2", *command_line("--num-epochs", "6", "--resume")], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(runs)})
+    wait_until((runs / "checkpoints" / "lenet.pt").exists, process)
+    workers = [child for child in psutil.Process(process.pid).children(recursive=True)
+               if child.cmdline()[1:5] == ["-u", "-m", "helpers", "run"]]
+    assert len(workers) == 2
+    workers[1].kill()
+    said = process.communicate(timeout=300)[0]
+    assert process.returncode == 0, said[-3000:]
+    run = saved_runs("lenet", folder=runs)[-1]
+    assert "从存档接着训练" in said and run.finished
+    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 31)], abs=0.01)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
+def test_an_interrupted_command_is_resumed(tmp_path):
+    environment = os.environ | {"COMPANION_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *command_line("--num-epochs", "4", "--resume")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1 and "中断" in out and "--resume" in out and "Traceback" not in error
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0 and "从存档接着训练" in done.stdout
+    broken, run = saved_runs(folder=Path(tmp_path))
+    assert broken.ended == "interrupted" and run.finished and run.points[:len(broken.points)] == broken.points
