@@ -31,6 +31,7 @@ def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
             torch.save({"net": net.state_dict(), "position": vars(position), "random": torch.get_rng_state(),
+                        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
                         "points": [astuple(point) for point in points], "settings": settings,
                         "seconds": seconds}, file)
             file.flush()
@@ -52,7 +53,8 @@ def load_checkpoint(path: Path, net: nn.Module,
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
         position, points = Position(**saved["position"]), [Point(*point) for point in saved["points"]]
-        state, random, then, seconds = (saved[name] for name in ("net", "random", "settings", "seconds"))
+        state, then, seconds = (saved[name] for name in ("net", "settings", "seconds"))
+        random, random_cuda = saved["random"].cpu(), saved["random_cuda"]
     except Exception as error:  # 截断、改动、别的程序存的，torch.load 抛什么都有
         raise ValueError(f"存档 {path} 读不出来（{type(error).__name__}）；删掉它，从头训练。") from error
     fixed = {name: value for name, value in then.items() if name not in ("num_epochs", "lr")}
@@ -63,7 +65,9 @@ def load_checkpoint(path: Path, net: nn.Module,
     # 存的是 0 号进程的：别的进程只有暂退法用得到随机数，不必与上次一样；
     # 在一轮中间断的，这一轮前一半的训练精度以 0 号的代表全体
     if rank() == 0:
-        torch.set_rng_state(random.cpu())
+        torch.set_rng_state(random)
+        if random_cuda is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(random_cuda.cpu())
     return position, points, seconds
 
 

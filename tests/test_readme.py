@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imagenet
 import pytest
+import report
 
 from helpers import input_sizes, official_band, trace
 from helpers.notebook import FOLDER, NETWORKS, load
@@ -36,6 +37,12 @@ def test_the_cost_of_imagenet_is_what_the_formula_gives():
     assert one == 1 and all(a >= b for a, b in pairwise(imagenet.efficiency(n, 256, 1000, 10) for n in (1, 2, 8, 64)))
     assert all(abs(many / gpus / single - imagenet.efficiency(gpus, batch, single, params, bandwidth)) < 0.125
                for _, gpus, batch, single, many, params, bandwidth in imagenet.PUBLISHED)
+
+
+def test_the_ratios_are_those_of_a_recorded_benchmark():
+    [text] = re.findall(f"{report.BEGIN}\n(.*?)\n{report.END}", README, re.S)
+    recorded = [report.report(report.read(path)) for path in (FOLDER.parent / "benchmarks" / "results").glob("*.json")]
+    assert text in recorded
 
 
 def test_commands_exist_in_the_makefile():
