@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from itertools import islice
@@ -58,7 +59,32 @@ def _load(folder: Path, prefix: str) -> tuple[Tensor, Tensor]:
     return images.reshape(-1, 1, 28, 28), labels.long()
 
 
-class Batches:
+class Half(ABC):
+    """训练或测试的一半图片，一遍一遍按批量给出；`Batches` 和 `Folder` 是它的两种。
+
+    images: 张数；channels: 通道数；classes: 类别的名字；batch_size、size、shuffle、device 见各自的说明。
+    """
+
+    def __len__(self) -> int:
+        return share_count(self.images, self.batch_size, even=self.shuffle)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self.batches(self.order())
+
+    @abstractmethod
+    def order(self) -> Tensor:
+        """这一遍的次序，第一列（或唯一的一列）是 int64 的下标。"""
+
+    @abstractmethod
+    def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """按 order 的次序一批一批给出，跳过前 skip 批。"""
+
+    @abstractmethod
+    def some(self, images: int) -> Iterator[Tensor]:
+        """images 张图，64 张一批。"""
+
+
+class Batches(Half):
     """一个数据集，一遍一遍按批量给出；uint8 原图留在设备上，每批现算。
 
     每批是 (X, y)：X 为 (B, 1, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64、取值 0–9。
@@ -81,12 +107,6 @@ class Batches:
     def images(self) -> int:
         """图片张数。"""
         return len(self.X)
-
-    def __len__(self) -> int:
-        return share_count(self.images, self.batch_size, even=self.shuffle)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches(self.order())
 
     def order(self) -> Tensor:
         """这一遍的次序：(images,) int64 的下标。"""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from helpers.data import Batches
+from helpers.data import Half
 from helpers.modes import evaluating
 from helpers.training import Point
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from helpers.runs import Run
 
 
-def diagnose(run: "Run", net: nn.Module | None = None, data: Batches | None = None) -> list[str]:
+def diagnose(run: "Run", net: nn.Module | None = None, data: Half | None = None) -> list[str]:
     """这次训练有什么毛病，接着试什么；一句一条，没有毛病就是空的。
 
     net, data: 训练完的网络和它的数据；给了才数得出死掉的 ReLU 和从不预测的类别。
@@ -51,7 +51,7 @@ def _book_lr(run: "Run") -> str:
     return f"（书上是 {run.book['lr']:g}）" if run.book and _lr(run) != run.book["lr"] else ""
 
 
-def _stuck(run: "Run", net: nn.Module | None, data: Batches | None) -> str:
+def _stuck(run: "Run", net: nn.Module | None, data: Half | None) -> str:
     """停在随机猜的原因，从确定的到可能的；10 类时损失是 ln 10，精度是 1/10。"""
     lr, book, recipe, classes = _lr(run), run.book, run.recipe, _classes(run)
     where = (f"没有学：损失停在 {run.last.loss:.3f}（ln {classes} ≈ {math.log(classes):.3f}），"
@@ -100,7 +100,7 @@ class DeadReLU:
     is_output: bool
 
 
-def dead_relus(net: nn.Module, data: Batches, images: int = 256) -> list[DeadReLU]:
+def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
     """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。"""
     alive: dict[str, Tensor] = {}
 
@@ -121,7 +121,7 @@ def dead_relus(net: nn.Module, data: Batches, images: int = 256) -> list[DeadReL
             for name, flags in alive.items()]
 
 
-def _missing(net: nn.Module | None, data: Batches | None) -> list[str]:
+def _missing(net: nn.Module | None, data: Half | None) -> list[str]:
     """从不预测的类别。"""
     if net is None or data is None:
         return []

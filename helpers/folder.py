@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
+from helpers.data import Half
 from helpers.device import pick_device
-from helpers.team import share_count, shared, shares
+from helpers.team import shared, shares
 
 
 class Images(Dataset):
@@ -43,7 +44,7 @@ class Images(Dataset):
         raise ValueError(f"接连 20 个文件读不出来，从 {bad[0]} 起。请检查这个文件夹。")
 
 
-class Folder:
+class Folder(Half):
     """一半图片（训练或测试），接口与 `Batches` 相同。
 
     每批是 (X, y)：X 为 (B, 3, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64。
@@ -65,12 +66,6 @@ class Folder:
     def images(self) -> int:
         """图片张数。"""
         return len(self.files)
-
-    def __len__(self) -> int:
-        return share_count(self.images, self.batch_size, even=self.shuffle)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches(self.order())
 
     def order(self) -> Tensor:
         """这一遍的次序：(images, 2) int64，每行是 (下标, 裁剪的种子)。"""
@@ -111,12 +106,7 @@ def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
     batch_size: 每个进程的批量；size: 边长（像素）。
     缺一半、有的类一张图也没有、两半的类别不同，抛出 ValueError。
     """
-    root = Path(root)
-    halves = [root / "train", root / "val" if (root / "val").is_dir() else root / "test"]
-    for half in halves:
-        if not half.is_dir() or not any(path.is_dir() for path in half.iterdir()):
-            raise ValueError(f"{half} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
-                             "测试的一半放在 val 或 test 里。")
+    halves = find_halves(Path(root))
     train, test = (ImageFolder(half, allow_empty=True) for half in halves)
     for half, files in zip(halves, (train, test), strict=True):
         if empty := sorted(set(range(len(files.classes))) - set(files.targets)):
@@ -126,6 +116,16 @@ def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
         raise ValueError(f"训练和测试的类别不同：只在一半里有 {'、'.join(odd)}。")
     device = torch.device(device) if device is not None else pick_device()
     return Folder(train, batch_size, size, True, device), Folder(test, batch_size, size, False, device)
+
+
+def find_halves(root: Path) -> tuple[Path, Path]:
+    """训练和测试两个文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
+    halves = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+    for half in halves:
+        if not half.is_dir() or not any(path.is_dir() for path in half.iterdir()):
+            raise ValueError(f"{half} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
+                             "测试的一半放在 val 或 test 里。")
+    return halves
 
 
 def _collate(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:

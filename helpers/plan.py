@@ -3,21 +3,19 @@
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
-from helpers.data import Batches, fashion_mnist
+from helpers.data import Half, fashion_mnist
 from helpers.device import memory_limit, pick_device
 from helpers.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
 from helpers.plotting import Picture, grid_picture
 from helpers.settings import label, show
 from helpers.trace import trace
 from helpers.training import xavier
-
-if TYPE_CHECKING:
-    from helpers.folder import Folder
 
 
 @dataclass(frozen=True)
@@ -88,11 +86,11 @@ class Plan:
 
     def on(self, folder: str) -> "Plan":
         """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
-        from helpers.folder import image_folder  # 只有这里要 torchvision；没有装好它，别的照样能用
-        classes = len(image_folder(folder)[0].classes)
+        from helpers.folder import find_halves  # 只有这里要 torchvision；没有装好它，别的照样能用
+        classes = sum(path.is_dir() for path in find_halves(Path(folder))[0].iterdir())
         return self.change(folder=folder, images=None, in_channels=3, num_classes=classes)
 
-    def data(self) -> tuple["Batches | Folder", "Batches | Folder"]:
+    def data(self) -> tuple[Half, Half]:
         """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
         if self.folder is not None:
             from helpers.folder import image_folder

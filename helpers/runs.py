@@ -17,7 +17,7 @@ from torch import nn
 from wcwidth import wcswidth
 
 from helpers.checkpoint import gentle_stop, load_checkpoint, save_checkpoint
-from helpers.data import Batches
+from helpers.data import Half
 from helpers.device import fast_dtype, memory_limit, release_memory
 from helpers.diagnosis import diagnose
 from helpers.forecast import forecast, megabytes
@@ -142,7 +142,7 @@ class Run:
 class Recording:
     """训练开始时记下设置，结束时得到 Run；`train` 和 `Explorer` 都用它。"""
 
-    def __init__(self, net: nn.Module, train: Batches, *, lr: float, num_epochs: int, dtype: torch.dtype,
+    def __init__(self, net: nn.Module, train: Half, *, lr: float, num_epochs: int, dtype: torch.dtype,
                  plan: Plan | None = None):
         self.net, self.train, self.dtype, self.plan = net, train, dtype, plan
         self.shape = (1, train.channels, train.size, train.size)
@@ -180,7 +180,7 @@ class Recording:
         return run
 
 
-def train(net: nn.Module, train: Batches, test: Batches, *, lr: float, num_epochs: int, plan: Plan | None = None,
+def train(net: nn.Module, train: Half, test: Half, *, lr: float, num_epochs: int, plan: Plan | None = None,
           loop: Callable[..., Iterator[Point]] | None = None, dtype: torch.dtype | None = None,
           checkpoint: Path | None = None, resume: bool = False) -> Run:
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。

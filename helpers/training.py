@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data import Batches
+from helpers.data import Half
 from helpers.device import fast_dtype, keep_memory, release_memory
 from helpers.gauge import Gauge
 from helpers.modes import evaluating
@@ -88,11 +88,11 @@ def _uniform(weight: Tensor, a: float) -> bool:
     return size.abs().max().item() <= a * 1.00001 and abs(size.square().mean().sqrt().item() * 3**0.5 / a - 1) < 0.2
 
 
-def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
+def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
         dtype: torch.dtype | None = None, gauge: Gauge | None = None) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
-    train, test: `fashion_mnist` 给出的两个 Batches；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
+    train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
     lr: 学习率，大于 0；也可以是一个函数，每一步都重新问它（例如一个滑块）。
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
@@ -105,7 +105,7 @@ def fit(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[
             yield point
 
 
-def steps(net: nn.Module, train: Batches, test: Batches, *, lr: float | Callable[[], float], num_epochs: int,
+def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
           dtype: torch.dtype | None = None, gauge: Gauge | None = None, reports: int = 5,
           position: Position | None = None) -> Iterator[Point | None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
@@ -187,7 +187,7 @@ def _smaller(batch_size: int) -> str:
     return "、".join(str(max(1, batch_size // part)) for part in (2, 4))
 
 
-def accuracy(net: nn.Module, data: Batches, dtype: torch.dtype | None = None) -> float:
+def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
     scoring = _evaluate(net, data, dtype or fast_dtype(data.device), Gauge(data.device))
     while True:
@@ -210,7 +210,7 @@ def _step(net: nn.Module, X: Tensor, y: Tensor, optimizer: torch.optim.Optimizer
     return loss.detach(), (logits.detach().argmax(1) == y).sum()
 
 
-def _evaluate(net: nn.Module, data: Batches, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
+def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
     right = torch.zeros((), dtype=torch.int64, device=data.device)
     with evaluating(net):
