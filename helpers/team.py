@@ -24,7 +24,13 @@ def team() -> Iterator[None]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    store, number, size = next(dist.rendezvous("env://"))
+    if os.environ["GROUP_WORLD_SIZE"] == "1":
+        # torchrun 重启进程时不换 store，里面还是死掉的进程的地址，连上去就卡住或者被拒绝（pytorch#135712）。
+        # 几台主机的重启次数各自数，不能当前缀；那时靠 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1（README）。
+        store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo",
+                            store=store, rank=number, world_size=size)
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,7 +16,7 @@ import torch
 from helpers import saved_runs
 from helpers.team import share_count, shares
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 
 # 同样的种子、合起来同样的批量；暂退法关掉，它的掩码在两个进程里本来就不同
 WORK = """
@@ -60,7 +61,7 @@ def work(command, tmp_path):
 
 
 def test_two_processes_equal_one(tmp_path):
-    two, one = work(TORCHRUN, tmp_path), work([sys.executable], tmp_path)
+    two, one = work([*TORCHRUN, "--standalone", "--nproc-per-node=2"], tmp_path), work([sys.executable], tmp_path)
     for name in ("lenet", "vgg11"):
         ours, expected = two[name]["points"], one[name]["points"]
         assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
@@ -93,6 +94,12 @@ def command_line(*options):
     return ["-m", "helpers", "run", "7.1", "--images", "6000", "--batch-size", "16", "--dtype", "float32", *options]
 
 
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
 def wait_until(condition, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -100,21 +107,36 @@ def wait_until(condition, process, seconds=120):
         time.sleep(0.05)
 
 
-def test_a_killed_worker_is_restarted_and_the_run_finishes(tmp_path, monkeypatch):
-    runs = tmp_path / "runs"
-    process = subprocess.Popen(
-        [*TORCHRUN, "--max-restarts=2", *command_line("--num-epochs", "6", "--resume")], text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(runs)})
-    wait_until((runs / "checkpoints" / "lenet.pt").exists, process)
-    workers = [child for child in psutil.Process(process.pid).children(recursive=True)
-               if child.cmdline()[1:5] == ["-u", "-m", "helpers", "run"]]
-    assert len(workers) == 2
-    workers[1].kill()
-    said = process.communicate(timeout=300)[0]
-    assert process.returncode == 0, said[-3000:]
-    run = saved_runs("lenet", folder=runs)[-1]
-    assert "从存档接着训练" in said and run.finished
-    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 31)], abs=0.01)
+@pytest.mark.parametrize("agents, victim, options, environment", [
+    (1, 1, ["--standalone", "--nproc-per-node=2"], {}),
+    # 两台主机：同样的命令起两次，README 里的那个环境变量
+    (2, 0, ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=1"],
+     {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})], ids=["one host", "two hosts"])
+def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, options, environment, tmp_path):
+    if agents > 1:
+        options = [*options, f"--rdzv-endpoint=localhost:{free_port()}"]
+    command = [*TORCHRUN, *options, "--max-restarts=2", *command_line("--num-epochs", "4", "--resume")]
+    logs = [tmp_path / f"{agent}.txt" for agent in range(agents)]
+    environment = os.environ | environment | {"COMPANION_RUNS": str(tmp_path)}
+    torchruns = []
+    for log in logs:
+        with log.open("w") as file:
+            torchruns.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))
+    try:
+        wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, torchruns[0])
+        workers = [child for torchrun in torchruns for child in psutil.Process(torchrun.pid).children(recursive=True)
+                   if child.cmdline()[1:5] == ["-u", "-m", "helpers", "run"]]
+        assert len(workers) == 2
+        workers[victim].kill()
+        codes = [torchrun.wait(timeout=120) for torchrun in torchruns]
+    finally:
+        for torchrun in torchruns:
+            torchrun.terminate()  # 卡住时，工作进程也跟着结束
+    said = "".join(log.read_text(encoding="utf-8") for log in logs)
+    assert codes == [0] * agents and "从存档接着训练" in said, said[-3000:]
+    run = saved_runs("lenet", folder=tmp_path)[-1]
+    assert run.finished
+    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 21)], abs=0.01)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
