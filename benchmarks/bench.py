@@ -111,7 +111,7 @@ def figure(bench: Bench) -> None:
     """画 200 个点：秒数，和送到网页的字节数。"""
     def draw(side: str) -> dict[str, float]:
         with bench.kernel(cells.FIGURE) as kernel:
-            messages = kernel.messages(kernel.send(f"print(clock({side}))"), timeout=600)
+            messages = kernel.messages(kernel.send(f"print(clock({side}()))"), timeout=600)
         return {"seconds": float(printed(messages).split()[-1]), "bytes": size(messages)}
     bench.turns("figure", draw, sides=("ours", "d2l", "livelossplot"))
 

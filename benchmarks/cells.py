@@ -68,28 +68,35 @@ FIGURE = """
 import json, time
 POINTS = [(i / 20, 2.3 / (1 + i / 50), i / 250, i / 260 if i % 20 == 0 else None) for i in range(1, 201)]
 
+# 每一边先导入，返回画的函数
 def ours():
     from helpers import LivePlot, Point
-    with LivePlot(10) as plot:
-        for point in POINTS:
-            plot.add(Point(*point))
+    def draw():
+        with LivePlot(10) as plot:
+            for point in POINTS:
+                plot.add(Point(*point))
+    return draw
 
 def d2l():
     from d2l import torch as d2l
-    animator = d2l.Animator(xlabel="epoch", xlim=[1, 10], legend=["train loss", "train acc", "test acc"])
-    for epoch, *values in POINTS:
-        animator.add(epoch, values)
+    def draw():
+        animator = d2l.Animator(xlabel="epoch", xlim=[1, 10], legend=["train loss", "train acc", "test acc"])
+        for epoch, *values in POINTS:
+            animator.add(epoch, values)
+    return draw
 
 def livelossplot():
     from livelossplot import PlotLosses
-    plot = PlotLosses()
-    for _, loss, accuracy, test in POINTS:
-        plot.update({"loss": loss, "acc": accuracy} | ({} if test is None else {"val_acc": test}))
-        plot.send()
+    def draw():
+        plot = PlotLosses()
+        for _, loss, accuracy, test in POINTS:
+            plot.update({"loss": loss, "acc": accuracy} | ({} if test is None else {"val_acc": test}))
+            plot.send()
+    return draw
 
-def clock(side):
+def clock(draw):
     started = time.perf_counter()
-    side()
+    draw()
     return time.perf_counter() - started
 
 def frame(count):

@@ -1,7 +1,6 @@
 """用哪个设备、什么精度、多少内存。"""
 
 import ctypes
-import gc
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -58,7 +57,6 @@ def keep_memory() -> None:
 
 def release_memory(device: torch.device) -> None:
     """把用完的内存还给系统。"""
-    gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
     with suppress(OSError, AttributeError):

@@ -95,9 +95,9 @@ def forecast(net: nn.Module, shape: tuple[int, ...], batch_size: int, *, dtype: 
     own = {twin.untyped_storage()._cdata for twin in twins.values()}
     kept: dict[int, torch.UntypedStorage] = {}
 
-    def keep(tensor: Tensor) -> Tensor:
+    def keep(tensor: Tensor) -> None:
+        # 不返回张量：它与计算图会互相抓着，永远放不掉；这里不走反向，用不到它
         kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
-        return tensor
 
     X = torch.zeros(2, *shape[1:], device="meta", dtype=dtype)  # 两个样本：批量规范化在训练时不接受一个
     with mode(net, training=True), _Shortcuts(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
