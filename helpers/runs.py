@@ -215,6 +215,7 @@ def train(net: nn.Module, train: Half, test: Half, *, lr: float, num_epochs: int
 
 def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
     """读者自己的循环，里面分不出取数据、更新和评估。"""
+    gauge.lap("drawing")
     for point in points:
         gauge.lap("loop")
         yield point

@@ -119,6 +119,7 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
     device = train.device
     dtype = dtype or fast_dtype(device)
     gauge = gauge or Gauge(device)
+    gauge.lap("drawing")  # 在这以前画好的坐标轴
     keep_memory()
     net.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给

@@ -1,5 +1,7 @@
 """forecast.py：预计的内存与 autograd 真正存下的比，与 networks.md 的数比（见 test_7_7）。"""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -51,6 +53,20 @@ def test_the_network_is_left_alone_and_nothing_is_allocated():
     with torch.device("meta"):
         huge = load("7.3").vgg11(hidden=100_000)
     assert forecast(huge, (1, 1, 224, 224), 1).weights > 40 * GB
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # 挨个看对象时，torch 会说它们过时了
+def test_no_tensor_stays_behind():
+    """滑块每动一次就预计一次：计算图里的张量都要放掉。"""
+    def alive():
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    plan = load("7.1").plan.book
+    net = plan.meta()
+    before = alive()
+    forecast(net, plan.shape, 64)
+    assert alive() == before
 
 
 def test_the_largest_batch_is_the_largest():
