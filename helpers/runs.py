@@ -226,15 +226,20 @@ def _kept(turns: Iterator[Point | None], points: list[Point], store: Callable[[]
     """先给出存档里已有的点，再接着训练；每一轮和中断时存一次。points: 已有的点，新的也加进去。"""
     yield from list(points)
     with gentle_stop() as stopped:
-        for point in turns:
-            if point is not None:
-                points.append(point)
-                yield point
-            stop = stopped and rank() == 0  # 别的进程没有什么可存，由 torchrun 结束它们
-            if stop or (point is not None and point.test_acc is not None):
-                store()
-            if stop:
-                raise KeyboardInterrupt
+        try:
+            for point in turns:
+                if point is not None:
+                    points.append(point)
+                    yield point
+                stop = stopped and rank() == 0  # 别的进程没有什么可存，0 号走了它们就停在求和上
+                if stop or (point is not None and point.test_acc is not None):
+                    store()
+                if stop:
+                    raise KeyboardInterrupt
+        except RuntimeError as error:
+            if stopped and together():
+                raise KeyboardInterrupt from error  # 0 号已经走了，求和求不成
+            raise
 
 
 def _band(network: str, recipe: dict[str, Any], book: dict[str, Any]) -> Band | None:

@@ -153,3 +153,18 @@ def test_an_interrupted_command_is_resumed(tmp_path):
     assert done.returncode == 0 and "从存档接着训练" in done.stdout
     broken, run = saved_runs(folder=Path(tmp_path))
     assert broken.ended == "interrupted" and run.finished and run.points[:len(broken.points)] == broken.points
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
+def test_an_interrupted_team_keeps_a_checkpoint_and_is_quiet(tmp_path):
+    process = subprocess.Popen(
+        [*TORCHRUN, "--standalone", "--nproc-per-node=2", *command_line("--num-epochs", "4")], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
+    checkpoint = tmp_path / "checkpoints" / "lenet.pt"
+    wait_until(checkpoint.exists, process)
+    before = checkpoint.stat().st_mtime_ns
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert checkpoint.stat().st_mtime_ns > before and "接着训练：同样的命令" in said
+    assert "RuntimeError" not in said and "[rank" not in said  # 0 号先走，别的进程不该报错
