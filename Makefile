@@ -19,8 +19,7 @@ notebooks: .venv/ready
 test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/python -m pytest
-	rm -rf build/runs  # 上一次 make test 留下的训练，会出现在「训练过的几次」里
-	COMPANION_RUNS=$(CURDIR)/build/runs $(BIN)/python -m pytest -q --nbval notebooks
+	COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -q --nbval notebooks
 
 # 只跑故障表（make test 也跑）：真的弄坏文件、杀进程、占满内存，与朴素的实现对照
 faults: .venv/ready-test

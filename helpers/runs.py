@@ -237,8 +237,8 @@ def _kept(turns: Iterator[Point | None], points: list[Point], store: Callable[[]
                 if stop:
                     raise KeyboardInterrupt
         except RuntimeError as error:
-            if stopped and together():
-                raise KeyboardInterrupt from error  # 0 号已经走了，求和求不成
+            if stopped and rank() > 0:  # 0 号已经走了，求和求不成
+                raise KeyboardInterrupt from error
             raise
 
 

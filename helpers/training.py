@@ -1,5 +1,6 @@
 """唯一的训练循环。"""
 
+import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -147,6 +148,7 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
             if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
                 del X, y
                 optimizer.zero_grad()
+                gc.collect()  # 互相抓着的也放掉；要四分之一秒，所以只在这里
                 release_memory(device)
                 raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
                                   f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="

@@ -17,6 +17,7 @@ from helpers import saved_runs
 from helpers.team import share_count, shares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_HOST = ["--standalone", "--nproc-per-node=2"]
 
 # 同样的种子、合起来同样的批量；暂退法关掉，它的掩码在两个进程里本来就不同
 WORK = """
@@ -61,7 +62,7 @@ def work(command, tmp_path):
 
 
 def test_two_processes_equal_one(tmp_path):
-    two, one = work([*TORCHRUN, "--standalone", "--nproc-per-node=2"], tmp_path), work([sys.executable], tmp_path)
+    two, one = work([*TORCHRUN, *ONE_HOST], tmp_path), work([sys.executable], tmp_path)
     for name in ("lenet", "vgg11"):
         ours, expected = two[name]["points"], one[name]["points"]
         assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
@@ -108,7 +109,7 @@ def wait_until(condition, process, seconds=120):
 
 
 @pytest.mark.parametrize("agents, victim, options, environment", [
-    (1, 1, ["--standalone", "--nproc-per-node=2"], {}),
+    (1, 1, ONE_HOST, {}),
     # 两台主机：同样的命令起两次，README 里的那个环境变量
     (2, 0, ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=1"],
      {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})], ids=["one host", "two hosts"])
@@ -158,7 +159,7 @@ def test_an_interrupted_command_is_resumed(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
 def test_an_interrupted_team_keeps_a_checkpoint_and_is_quiet(tmp_path):
     process = subprocess.Popen(
-        [*TORCHRUN, "--standalone", "--nproc-per-node=2", *command_line("--num-epochs", "4")], text=True,
+        [*TORCHRUN, *ONE_HOST, *command_line("--num-epochs", "4")], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
     checkpoint = tmp_path / "checkpoints" / "lenet.pt"
     wait_until(checkpoint.exists, process)
