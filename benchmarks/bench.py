@@ -41,8 +41,9 @@ IMAGES = {"7.1": 60_000, "7.2": 640, "7.3": 640, "7.4": 640, "7.5": 640, "7.6": 
 # 滑块的范围，与笔记本里的一样；拖第一个
 RANGES = {"7.3": {"ratio": [1, 2, 4, 8, 16, 32], "hidden": (64, 4096, 64)},
           "7.5": {"ratio": [1, 2, 4, 8]}, "7.7": {"growth_rate": (4, 64), "num_channels": (8, 128)}}
-# 有 bfloat16 的机器上，我们的另外也用 float32 做一遍
-SIDES = ("ours", "float32", "d2l") if fast_dtype(pick_device()) != torch.float32 else ("ours", "d2l")
+# 有 bfloat16 的机器上，我们的另外也用 float32 做一遍；GPU 上再用 CUDA graph 做一遍
+SIDES = ("ours", *["float32"] * (fast_dtype(pick_device()) != torch.float32),
+         *["graph"] * (pick_device().type == "cuda"), "d2l")
 
 
 class Bench:

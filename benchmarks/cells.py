@@ -14,14 +14,17 @@ def start(section, images):
     torch.manual_seed(0)
     return plan, plan.make(**plan.widths).apply(xavier), fashion_mnist(plan.batch_size, plan.size, images)
 
-def ours(section, images, num_epochs=1, dtype=None):
+def ours(section, images, num_epochs=1, **options):
     plan, net, data = start(section, images)
     started = time.perf_counter()
-    run = train(net, *data, lr=plan.lr, num_epochs=num_epochs, dtype=dtype)
+    run = train(net, *data, lr=plan.lr, num_epochs=num_epochs, **options)
     return {"seconds": time.perf_counter() - started, "loss": run.last.loss, "test_acc": run.test_acc}
 
 def float32(section, images, num_epochs=1):
-    return ours(section, images, num_epochs, torch.float32)
+    return ours(section, images, num_epochs, dtype=torch.float32)
+
+def graph(section, images, num_epochs=1):
+    return ours(section, images, num_epochs, graph=True)
 
 def d2l(section, images, num_epochs=1):
     from d2l import torch as d2l

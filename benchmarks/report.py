@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BEGIN, END = "<!-- 比值：benchmarks/report.py 生成 -->", "<!-- 比值到此 -->"
 Readings = dict[str, list[Any]]
+EXTRA = {"float32": "这里也用 float32", "graph": "这里用 CUDA graph"}  # 我们的另外几种做法，做了才有这一列
 
 
 def ratios(readings: Readings, peer: str, ours: str = "ours", value: Callable[[Any], float] = float) -> list[float]:
@@ -31,14 +32,14 @@ def seconds(reading: dict[str, float]) -> float:
     return reading["seconds"]
 
 
-def rows(readings: dict[str, dict[str, Readings]]) -> Iterable[tuple[str, str, str, str]]:
-    """表格的各行：做什么，与谁比，几倍，float32 时几倍。"""
+def rows(readings: dict[str, dict[str, Readings]], sides: list[str]) -> Iterable[tuple[str, ...]]:
+    """表格的各行：做什么，与谁比，sides 里的每一种各几倍；只有一种的，后面空着。"""
     medians: dict[str, list[float]] = {}
     for section, name in NETWORKS.items():
         if (once := readings["train"].get(f"train {section}")) is None:
             continue  # 没有做完的不写
         cells = []
-        for side in ("ours", "float32"):
+        for side in sides:
             found = ratios(once, "d2l", side, seconds) if side in once else []
             cells.append(spread(found) if found else "")
             if found and section != "7.1":
@@ -46,23 +47,26 @@ def rows(readings: dict[str, dict[str, Readings]]) -> Iterable[tuple[str, str, s
         yield f"训练一轮 {section} {name}", "d2l `train_ch6`", *cells
     yield ("　7.2–7.7 的几何平均", "", *(
         f"{math.prod(medians[side]) ** (1 / 6):.3g}" if len(medians.get(side, ())) == 6 else ""
-        for side in ("ours", "float32")))
+        for side in sides))
     drawn = readings["figure"]["figure"]
     for peer in ("d2l", "livelossplot"):
-        yield "画 200 个点：时间", peer, spread(ratios(drawn, peer, value=seconds)), ""
-        yield "画 200 个点：送到网页的字节", peer, spread(ratios(drawn, peer, value=lambda each: each["bytes"])), ""
+        yield "画 200 个点：时间", peer, spread(ratios(drawn, peer, value=seconds))
+        yield "画 200 个点：送到网页的字节", peer, spread(ratios(drawn, peer, value=lambda each: each["bytes"]))
     for section, name in NETWORKS.items():
         yield f"逐层清单 {section} {name}", "torchinfo", spread(
-            ratios(readings["trace"][f"trace {section}"], "torchinfo")), ""
+            ratios(readings["trace"][f"trace {section}"], "torchinfo"))
 
 
 def report(content: dict[str, Any]) -> str:
     """一台机器的结果，写成 Markdown。"""
     where, readings = content["machine"], content["readings"]
     versions = "，".join(f"{name} {where[name]}" for name in ("torch", "d2l", "torchinfo", "livelossplot"))
+    trained = next(iter(readings["train"].values()))
+    extra = [side for side in EXTRA if side in trained]
+    head = ["做什么", "与谁比", "对方是这里的几倍：最小 / 中位 / 最大", *(EXTRA[side] for side in extra)]
     lines = [f"{where['gpu'] or where['cpu']}，{where['cores']} 核，{where['dtype']}，{where['date']}；{versions}。",
-             "", "| 做什么 | 与谁比 | 对方是这里的几倍：最小 / 中位 / 最大 | 这里也用 float32 |", "|---|---|---|---|"]
-    lines += [f"| {' | '.join(row)} |" for row in rows(readings)]
+             "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    lines += [f"| {' | '.join([*row, *[''] * (len(head) - len(row))])} |" for row in rows(readings, ["ours", *extra])]
     slow = [1000 * max(times["ours"]) for times in readings["slider"].values()]
     worst = max(value for each in readings["learning"].values() for value in each.get("difference", []))
     accuracies = "、".join(f"{side} {found[0]['test_acc']:.3f}"

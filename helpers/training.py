@@ -4,6 +4,7 @@ import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from helpers.data import Half
 from helpers.device import fast_dtype, keep_memory, release_memory
 from helpers.gauge import Gauge
+from helpers.graph import GraphedStep
 from helpers.modes import evaluating
 from helpers.team import parallel, together, total, world_size
 
@@ -90,7 +92,7 @@ def _uniform(weight: Tensor, a: float) -> bool:
 
 
 def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-        dtype: torch.dtype | None = None, gauge: Gauge | None = None) -> Iterator[Point]:
+        dtype: torch.dtype | None = None, gauge: Gauge | None = None, graph: bool = False) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
     train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
@@ -98,16 +100,19 @@ def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], flo
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
     gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
+    graph: 把一步录成 CUDA graph 再重放，小网络上启动核函数的时间就没有了；要一块 NVIDIA GPU，
+        网络的 forward 不能等 GPU（例如 .item()），也不能看 Python 里会变的值。还没有在 GPU 上验证过，所以默认不用。
     参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
     内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
     """
-    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge):
+    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge,
+                       graph=graph):
         if point is not None:
             yield point
 
 
 def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-          dtype: torch.dtype | None = None, gauge: Gauge | None = None, reports: int = 5,
+          dtype: torch.dtype | None = None, gauge: Gauge | None = None, graph: bool = False, reports: int = 5,
           position: Position | None = None) -> Iterator[Point | None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
@@ -118,29 +123,37 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
     if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
         raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
     device = train.device
+    if graph:
+        _check_graph(device)
     dtype = dtype or fast_dtype(device)
     gauge = gauge or Gauge(device)
     gauge.lap("drawing")  # 在这以前画好的坐标轴
     keep_memory()
     net.to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(net.parameters(), lr=1.0, fused=True)  # 学习率每一步另给
-    model, here = parallel(net, device), position or Position()
+    here = position or Position()
+    # 学习率和累计量留在设备上：GPU 不必每一步都等主机，录成 CUDA graph 的一步也看得到新的值
+    rate_now, sums = torch.ones((), device=device), torch.zeros(2, device=device)
+    if here.sums is not None:
+        sums.copy_(here.sums)
+    here.sums = sums
+    optimizer = torch.optim.SGD(net.parameters(), lr=rate_now, fused=True)
+    step = partial(_step, parallel(net, device), optimizer, sums, dtype, gauge)
+    if graph:
+        step = GraphedStep(step)
     full = False
     for epoch in range(here.epoch, num_epochs):
         if here.order is None:
             here.order, here.batch, here.seen = train.order(), 0, 0
-            # 累计量留在设备上，报告时才读：GPU 不必每一步都等主机
-            here.sums = torch.zeros(2, device=device)
+            sums.zero_()
         net.train()
         for i, (X, y) in enumerate(train.batches(here.order, here.batch), start=here.batch + 1):
             gauge.lap("data")
             rate = lr() if callable(lr) else lr
             if not 0 < rate < math.inf:
                 raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            rate_now.fill_(rate)
             try:
-                loss, hits = _step(model, X, y, optimizer, dtype, gauge)
+                loss = step(X, y)
             except RuntimeError as error:
                 if not _is_out_of_memory(error):
                     raise
@@ -153,7 +166,6 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
                 raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
                                   f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
                                   f"{max(1, train.batch_size // 2)})。")
-            here.sums += torch.stack((loss * len(y), hits))
             here.seen += len(y)
             here.batch, here.lr = i, rate
             gauge.lap("steps")
@@ -200,9 +212,18 @@ def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> fl
             return finished.value.item() / data.images
 
 
-def _step(net: nn.Module, X: Tensor, y: Tensor, optimizer: torch.optim.Optimizer,
-          dtype: torch.dtype, gauge: Gauge) -> tuple[Tensor, Tensor]:
-    """一步：前向、损失、反向、更新。返回更新之前的平均损失和答对的张数，都是设备上的 0 维张量。"""
+def _check_graph(device: torch.device) -> None:
+    if device.type != "cuda" or together():
+        raise ValueError("graph=True 要一块 NVIDIA GPU，一个进程；"
+                         + ("这次是几个进程。" if together() else f"这次的数据在 {device.type} 上。"))
+
+
+def _step(net: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor, dtype: torch.dtype, gauge: Gauge,
+          X: Tensor, y: Tensor) -> Tensor:
+    """一步：前向、损失、反向、更新，把更新之前的 (损失之和, 答对的张数) 加进 sums。
+
+    返回更新之前的平均损失，设备上的 0 维张量。从头到尾不等设备，形状只看 X、y，所以能录成 CUDA graph。
+    """
     with torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
         logits = net(X.to(memory_format=torch.channels_last))
         loss = F.cross_entropy(logits, y)
@@ -210,7 +231,9 @@ def _step(net: nn.Module, X: Tensor, y: Tensor, optimizer: torch.optim.Optimizer
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(1) == y).sum()
+    loss, right = loss.detach(), (logits.detach().argmax(1) == y).sum()
+    sums += torch.stack((loss * len(y), right))
+    return loss
 
 
 def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from helpers import doctor, saved_runs
 from helpers.__main__ import main, parse_changes
@@ -22,7 +23,6 @@ def test_full_is_the_book_and_the_seed_is_kept(monkeypatch, capsys):
     monkeypatch.setattr("helpers.__main__.train", lambda net, *data, plan, **options: seen.append(plan) or FINISHED)
     main(["run", "7.6", "--full", "--seed", "4"])
     assert seen[0].is_book and seen[0].size == 96 and seen[0].images is None
-    import torch
     assert torch.initial_seed() == 4
 
 
@@ -36,6 +36,8 @@ class FINISHED:
     (["run", "9.9"], "没有第 '9.9' 节"), (["run", "7.1", "--c9", "3"], "没有 c9"),
     (["run", "7.1", "--lr", "abc"], "看不懂"), (["run", "7.1", "--lr"], "--名字 值"),
     (["run", "7.1", "5"], "--名字 值"),
+    pytest.param(["run", "7.1", "--graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
+        torch.cuda.is_available(), reason="有 CUDA 显卡就能用")),
     (["run", "7.1", "--lr", "-1"], "大于 0"), (["run", "7.1", "--images", "3"], "images 应当是 10 到 60000"),
     (["run", "7.1", "--size", "20"], "走不通"), (["run", "7.1", "--num-epochs", "0"], "正整数")])
 def test_bad_options_are_one_chinese_sentence(arguments, message, capsys):
