@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from helpers.device import fast_dtype, memory_limit, pick_device
-from helpers.forecast import Forecast, forecast, megabytes
+from helpers.forecast import Forecast, forecast
 from helpers.plan import Plan
 from helpers.plotting import Curves, LivePlot, Picture
 from helpers.runs import Recording, Run, ending, saved_runs
@@ -172,10 +172,8 @@ class Explorer:
         same = (now.params, now.macs) == (book.params, book.macs)
         note = "与书上的网络相同。" if same and list(now) == list(book) else (
             f"参数是书上的 {now.params / book.params:.3g} 倍，乘加是 {now.macs / book.macs:.3g} 倍。")
-        fits = need.total <= limit
-        memory = (f"训练约要 {megabytes(need.total)} 内存（批量 {need.batch_size}）" +
-                  ("。" if fits else f"，只有 {megabytes(limit)}，放不下；批量至多 {need.largest_batch(limit):,}。"))
-        self.table.value = f'<p>{note}<br><span style="{"" if fits else RED}">{memory}</span></p>{now.html(book)}'
+        memory = f'<span style="{RED if need.total > limit else ""}">{need.sentence(limit)}</span>'
+        self.table.value = f"<p>{note}<br>{memory}</p>{now.html(book)}"
 
     def _label(self) -> str:
         """滑块与书上不同的值。"""

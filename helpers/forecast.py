@@ -58,6 +58,15 @@ class Forecast:
         fixed = self.weights + self.gradients + self.copies + _MARGIN
         return max(0, int((limit - fixed) // (self.per_sample + 2 * self.largest)))
 
+    def sentence(self, limit: float) -> str:
+        """一句话：要多少内存；limit 字节放不下时，只有多少，批量至多多少。"""
+        need = f"训练约要 {megabytes(self.total)} 内存（批量 {self.batch_size:,}）"
+        if self.total <= limit:
+            return f"{need}。"
+        batch = self.largest_batch(limit)
+        return f"{need}，只有 {megabytes(limit)}，放不下；" + (
+            f"批量至多 {batch:,}。" if batch else "一个样本也放不下，请减小宽度或输入边长。")
+
     def rows(self) -> list[tuple[str, str]]:
         """表格的各行：(名目, 数)。"""
         limit = memory_limit(pick_device())

@@ -108,9 +108,7 @@ class Plan:
         need, limit = self.forecast(), memory_limit(pick_device())
         if need.total > limit:
             batch = need.largest_batch(limit)
-            raise ValueError(f"内存放不下：训练约要 {megabytes(need.total)}，只有 {megabytes(limit)}；" + (
-                f"批量至多 {batch:,}（现在是 {self.batch_size:,}），用 plan.change(batch_size={batch}) 改。" if batch
-                else "一个样本也放不下，请减小宽度或输入边长。"))
+            raise ValueError(need.sentence(limit) + (f"用 plan.change(batch_size={batch}) 改。" if batch else ""))
         return self.make(**self.widths).to(pick_device()).apply(self.init)
 
     def forecast(self) -> Forecast:

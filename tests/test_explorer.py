@@ -206,7 +206,7 @@ def test_what_does_not_fit_is_refused(explorer, monkeypatch):
     explorer.sliders["c1"].value = 32
     assert "放不下" in explorer.table.value and "批量至多" in explorer.table.value
     asyncio.run(explorer.train())
-    assert "内存放不下" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
+    assert "放不下；批量至多" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
     assert explorer.runs == [] and not explorer.train_button.disabled
 
 
