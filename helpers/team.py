@@ -4,7 +4,8 @@
 """
 
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -29,12 +30,21 @@ def team() -> Iterator[None]:
         # torchrun 重启进程时不换 store，里面还是死掉的进程的地址，连上去就卡住或者被拒绝（pytorch#135712）。
         # 几台主机的重启次数各自数，不能当前缀；那时靠 TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1（README）。
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
+    elif number == 0 and may_hang(os.environ):
+        warnings.warn("几台主机，有进程死了重启时可能一直等下去：每台主机都先设环境变量 "
+                      "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1，再运行 torchrun（见 README）。", stacklevel=3)
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo",
                             store=store, rank=number, world_size=size)
     try:
         yield
     finally:
         dist.destroy_process_group()
+
+
+def may_hang(environment: Mapping[str, str]) -> bool:
+    """torchrun 要重启，又会把旧的 store 留给新的进程。"""
+    return (int(environment.get("TORCHELASTIC_MAX_RESTARTS", 0)) > 0
+            and environment.get("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "0") != "1")
 
 
 def together() -> bool:

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from helpers import saved_runs
-from helpers.team import share_count, shares
+from helpers.team import may_hang, share_count, shares
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ONE_HOST = ["--standalone", "--nproc-per-node=2"]
@@ -135,9 +135,16 @@ def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, optio
             torchrun.terminate()  # 卡住时，工作进程也跟着结束
     said = "".join(log.read_text(encoding="utf-8") for log in logs)
     assert codes == [0] * agents and "从存档接着训练" in said, said[-3000:]
+    assert "可能一直等下去" not in said
     run = saved_runs("lenet", folder=tmp_path)[-1]
     assert run.finished
     assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 21)], abs=0.01)
+
+
+def test_the_missing_variable_is_noticed():
+    assert may_hang({"TORCHELASTIC_MAX_RESTARTS": "3"})
+    assert not may_hang({"TORCHELASTIC_MAX_RESTARTS": "0"})
+    assert not may_hang({"TORCHELASTIC_MAX_RESTARTS": "3", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
