@@ -31,8 +31,8 @@ def diagnose(run: "Run", net: nn.Module | None = None, data: Half | None = None)
         batch, fits = run.recipe["batch_size"], run.memory["largest_batch"]
         return [f"内存不够：批量 {batch} 放不下；预计放得下的最大批量是 {min(fits, batch // 2) or 1}，"
                 "减小批量、输入边长或宽度再训练。"]
-    if last is None or last.epoch < 0.5 or _steps(run) < 20:
-        return []  # 还看不出来
+    if too_short(run):
+        return []
     best, chance = max(point.train_acc for point in run.points), 1 / _classes(run)
     if last.train_acc < 1.5 * chance and best > 3 * chance:
         return [f"塌缩：精度到过 {best:.2f}，又跌回随机猜的水平；学习率 {_lr(run):g} 太大，"
@@ -41,6 +41,11 @@ def diagnose(run: "Run", net: nn.Module | None = None, data: Half | None = None)
         if last.train_acc < 1.5 * chance:
             return [_stuck(run, net, data)]
         return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
+
+
+def too_short(run: "Run") -> bool:
+    """走得太短，还看不出毛病：不到半轮，或者不到 20 步。"""
+    return run.last is None or run.last.epoch < 0.5 or _steps(run) < 20
 
 
 def _lr(run: "Run") -> float:

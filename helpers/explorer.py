@@ -196,9 +196,8 @@ class Explorer:
         for number, run in enumerate(self.runs, start=1):
             button = widgets.Button(description=str(number), layout=widgets.Layout(width="3em"), tooltip="看这一次")
             button.on_click(lambda _, number=number: self.select(number))
-            finding = run.findings[0].split("：")[0] if run.findings else "正常"
             texts = (run.name, f"{run.recipe['params']:,}", f"{run.recipe['macs']:,}",
-                     "–" if run.test_acc is None else f"{run.test_acc:.3f}", finding)
+                     "–" if run.test_acc is None else f"{run.test_acc:.3f}", run.finding.split("：")[0])
             cells += [button, *(widgets.HTML(escape(text)) for text in texts)]
         self.history.children = cells if self.runs else ()
 

@@ -19,7 +19,7 @@ from wcwidth import wcswidth
 from helpers.checkpoint import gentle_stop, load_checkpoint, save_checkpoint
 from helpers.data import Half
 from helpers.device import fast_dtype, memory_limit, release_memory
-from helpers.diagnosis import diagnose
+from helpers.diagnosis import diagnose, too_short
 from helpers.forecast import forecast, megabytes
 from helpers.gauge import Gauge, start_over
 from helpers.official import Band, official_band, reference_runs, verdict
@@ -93,6 +93,11 @@ class Run:
         if self.band is None:
             return "没有这个网络的官方结果。"
         return verdict(self.band, self.points) if self.finished else "训练没有完成，不与官方结果比较。"
+
+    @property
+    def finding(self) -> str:
+        """第一条诊断；没有毛病是「正常」，走得太短是「还看不出来」。"""
+        return self.findings[0] if self.findings else "还看不出来" if too_short(self) else "正常"
 
     @property
     def throughput(self) -> tuple[float, float]:
@@ -308,7 +313,7 @@ def compare(runs: Iterable[Run]) -> Picture:
         last = run.last
         rows.append((str(i), run.network, name, f"{last.epoch:.3g}" if last else "0",
                      f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
-                     f"{run.total:.0f}", _shorten(run.findings[0]) if run.findings else "正常"))
+                     f"{run.total:.0f}", _shorten(run.finding)))
     curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
     return grid_picture(rows, f"{len(runs)} 次训练", above=lambda figure: draw_curves(figure, curves))
 

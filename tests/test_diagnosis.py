@@ -117,3 +117,10 @@ def test_a_handful_of_steps_says_nothing_yet():
     few = replace(stuck, recipe=stuck.recipe | {"images": 640, "batch_size": 128},
                   points=[Point(1.0, 2.303, 0.1, 0.1, 0.1)])
     assert diagnose(few) == [] and diagnose(replace(few, points=[Point(10.0, 2.303, 0.1, 0.1, 0.1)]))
+
+
+def test_a_run_too_short_to_judge_is_not_called_healthy():
+    [run, *_] = HEALTHY
+    assert run.finding == "正常"
+    assert replace(run, points=run.points[:1]).finding == replace(run, points=[]).finding == "还看不出来"
+    assert BROKEN[0][1].finding == BROKEN[0][1].findings[0]
