@@ -259,13 +259,15 @@ class _Meter(TorchDispatchMode):
         self.running = op, args
         quick = shortcut(op, args)
         out = quick(*args) if quick else func(*args, **kwargs or {})
-        if op is aten.convolution and args[6] and args[0].shape[1] != args[1].shape[0]:
-            raise RuntimeError("转置卷积的通道数不对")  # meta 上的 PyTorch 不检查
-        self.running = None
         if op is aten.convolution:
-            macs = (args[0] if args[6] else out).numel() * args[1].shape[1:].numel()
+            X, weight, transposed = args[0], args[1], args[6]
+            # PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小
+            if (transposed and X.shape[1] != weight.shape[0]) or (X.numel() and not out.numel()):
+                raise RuntimeError("输入的通道数或大小与卷积核不合")
+            macs = (X if transposed else out).numel() * weight.shape[1:].numel()
         else:
             macs = out.numel() * args[-1].shape[-2] if op in _PRODUCTS else 0
+        self.running = None
         self.macs += macs
         if self.open:
             self.open[-1][2] += macs
