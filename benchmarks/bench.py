@@ -43,7 +43,7 @@ RANGES = {"7.3": {"ratio": [1, 2, 4, 8, 16, 32], "hidden": (64, 4096, 64)},
           "7.5": {"ratio": [1, 2, 4, 8]}, "7.7": {"growth_rate": (4, 64), "num_channels": (8, 128)}}
 # 有 bfloat16 的机器上，我们的另外也用 float32 做一遍；GPU 上再用 CUDA graph 做一遍
 SIDES = ("ours", *["float32"] * (fast_dtype(pick_device()) != torch.float32),
-         *["graph"] * (pick_device().type == "cuda"), "d2l")
+         *["cuda_graph"] * (pick_device().type == "cuda"), "d2l")
 
 
 class Bench:

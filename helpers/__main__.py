@@ -42,7 +42,7 @@ def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> i
         torch.manual_seed(options.seed + rank())  # 各个进程的暂退法不同
         checkpoint = runs_folder() / "checkpoints" / f"{plan.network}.pt"
         result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, checkpoint=checkpoint,
-                       resume=options.resume, graph=options.graph,
+                       resume=options.resume, cuda_graph=options.cuda_graph,
                        dtype=getattr(torch, options.dtype) if options.dtype else None)
         say(result)
         say(f"存在 {runs_folder()}")
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--resume", action="store_true", help="有存档就从那里接着训练，没有就从头")
     runner.add_argument("--sync-batch-norm", action="store_true", help="几块 GPU 一起算批量规范化的均值和方差")
     runner.add_argument("--dtype", choices=["float32", "bfloat16"], help="精度，默认由硬件定")
-    runner.add_argument("--graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
+    runner.add_argument("--cuda-graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
     options, rest = parser.parse_known_args(arguments)
     if options.command == "doctor":
         if rest:

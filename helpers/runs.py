@@ -187,18 +187,19 @@ class Recording:
 
 def train(net: nn.Module, train: Half, test: Half, *, lr: float, num_epochs: int, plan: Plan | None = None,
           loop: Callable[..., Iterator[Point]] | None = None, dtype: torch.dtype | None = None,
-          checkpoint: Path | None = None, resume: bool = False, graph: bool = False) -> Run:
+          checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
 
     plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。
     loop: 自己写的训练循环，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point；默认用 `fit`。
-        dtype、graph 只管 `fit`。
+        dtype、cuda_graph 只管 `fit`。
     checkpoint: 存档的文件，每一轮和中断时存一次；resume: 有存档就从那里接着训练，没有就从头。
     其余参数见 `fit`。
     """
     dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
     recording = Recording(net, train, lr=lr, num_epochs=num_epochs, dtype=dtype, plan=plan)
-    options = {"lr": lr, "num_epochs": num_epochs, "dtype": dtype, "gauge": recording.gauge, "graph": graph}
+    options = {"lr": lr, "num_epochs": num_epochs, "dtype": dtype, "gauge": recording.gauge,
+               "cuda_graph": cuda_graph}
     if loop:
         points = _timed(loop(net, train, test, lr, num_epochs), recording.gauge)
     elif checkpoint is None:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.cuda_graph import GraphedStep
 from helpers.data import Half
 from helpers.device import fast_dtype, keep_memory, release_memory
 from helpers.gauge import Gauge
-from helpers.graph import GraphedStep
 from helpers.modes import evaluating
 from helpers.team import parallel, together, total, world_size
 
@@ -92,7 +92,7 @@ def _uniform(weight: Tensor, a: float) -> bool:
 
 
 def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-        dtype: torch.dtype | None = None, gauge: Gauge | None = None, graph: bool = False) -> Iterator[Point]:
+        dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
     train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
@@ -100,19 +100,19 @@ def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], flo
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
     gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
-    graph: 把一步录成 CUDA graph 再重放，小网络上启动核函数的时间就没有了；要一块 NVIDIA GPU，
+    cuda_graph: 把一步录成 CUDA graph 再重放，小网络上启动核函数的时间就没有了；要一块 NVIDIA GPU，
         网络的 forward 不能等 GPU（例如 .item()），也不能看 Python 里会变的值。还没有在 GPU 上验证过，所以默认不用。
     参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
     内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
     """
     for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge,
-                       graph=graph):
+                       cuda_graph=cuda_graph):
         if point is not None:
             yield point
 
 
 def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-          dtype: torch.dtype | None = None, gauge: Gauge | None = None, graph: bool = False, reports: int = 5,
+          dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
           position: Position | None = None) -> Iterator[Point | None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
@@ -123,8 +123,8 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
     if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
         raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
     device = train.device
-    if graph:
-        _check_graph(device)
+    if cuda_graph:
+        _check_cuda_graph(device)
     dtype = dtype or fast_dtype(device)
     gauge = gauge or Gauge(device)
     gauge.lap("drawing")  # 在这以前画好的坐标轴
@@ -132,13 +132,13 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
     net.to(device, memory_format=torch.channels_last)
     here = position or Position()
     # 学习率和累计量留在设备上：GPU 不必每一步都等主机，录成 CUDA graph 的一步也看得到新的值
-    rate_now, sums = torch.ones((), device=device), torch.zeros(2, device=device)
+    current_lr, sums = torch.ones((), device=device), torch.zeros(2, device=device)
     if here.sums is not None:
         sums.copy_(here.sums)
     here.sums = sums
-    optimizer = torch.optim.SGD(net.parameters(), lr=rate_now, fused=True)
+    optimizer = torch.optim.SGD(net.parameters(), lr=current_lr, fused=True)
     step = partial(_step, parallel(net, device), optimizer, sums, dtype, gauge)
-    if graph:
+    if cuda_graph:
         step = GraphedStep(step)
     full = False
     for epoch in range(here.epoch, num_epochs):
@@ -151,7 +151,7 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
             rate = lr() if callable(lr) else lr
             if not 0 < rate < math.inf:
                 raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
-            rate_now.fill_(rate)
+            current_lr.fill_(rate)
             try:
                 loss = step(X, y)
             except RuntimeError as error:
@@ -159,7 +159,7 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], f
                     raise
                 full = True
             if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
-                del X, y
+                del X, y, step
                 optimizer.zero_grad()
                 gc.collect()  # 互相抓着的也放掉；要四分之一秒，所以只在这里
                 release_memory(device)
@@ -212,9 +212,9 @@ def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> fl
             return finished.value.item() / data.images
 
 
-def _check_graph(device: torch.device) -> None:
+def _check_cuda_graph(device: torch.device) -> None:
     if device.type != "cuda" or together():
-        raise ValueError("graph=True 要一块 NVIDIA GPU，一个进程；"
+        raise ValueError("录 CUDA graph 要一块 NVIDIA GPU、一个进程；"
                          + ("这次是几个进程。" if together() else f"这次的数据在 {device.type} 上。"))
 
 

@@ -36,7 +36,7 @@ class FINISHED:
     (["run", "9.9"], "没有第 '9.9' 节"), (["run", "7.1", "--c9", "3"], "没有 c9"),
     (["run", "7.1", "--lr", "abc"], "看不懂"), (["run", "7.1", "--lr"], "--名字 值"),
     (["run", "7.1", "5"], "--名字 值"),
-    pytest.param(["run", "7.1", "--graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
+    pytest.param(["run", "7.1", "--cuda-graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason="有 CUDA 显卡就能用")),
     (["run", "7.1", "--lr", "-1"], "大于 0"), (["run", "7.1", "--images", "3"], "images 应当是 10 到 60000"),
     (["run", "7.1", "--size", "20"], "走不通"), (["run", "7.1", "--num-epochs", "0"], "正整数")])

@@ -1,4 +1,4 @@
-"""graph.py：没有 GPU 时，用 CPU 上照着 CUDA graph 的规矩录和放的替身；有 GPU 时另外真的录一遍。"""
+"""cuda_graph.py：没有 GPU 时，用 CPU 上照着 CUDA graph 的规矩录和放的替身；有 GPU 时另外真的录一遍。"""
 
 import contextlib
 
@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
 from helpers import fashion_mnist, fit, training, xavier
-from helpers.graph import GraphedStep
+from helpers.cuda_graph import GraphedStep
 from helpers.notebook import load
 from helpers.training import steps
 
@@ -74,15 +74,15 @@ def tapes(monkeypatch):
     for name, value in {"CUDAGraph": new_tape, "graph": capture, "Stream": Stream, "current_stream": Stream,
                         "stream": lambda stream: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(training, "_check_graph", lambda device: None)
+    monkeypatch.setattr(training, "_check_cuda_graph", lambda device: None)
     return made
 
 
-def trajectory(net, *, device="cpu", images=100, size=28, graph, lr=0.1, dtype=torch.float32):
+def trajectory(net, *, device="cpu", images=100, size=28, cuda_graph, lr=0.1, dtype=torch.float32):
     torch.manual_seed(0)
     data = fashion_mnist(16, size, images, device=device)
     net = net().apply(xavier)
-    return list(fit(net, *data, lr=lr, num_epochs=2, dtype=dtype, graph=graph)), net
+    return list(fit(net, *data, lr=lr, num_epochs=2, dtype=dtype, cuda_graph=cuda_graph)), net
 
 
 def dropout_and_batch_norm():
@@ -100,8 +100,8 @@ def test_replayed_steps_equal_the_steps(tapes, net, dtype):
     def falling():
         rates = iter(0.1 / (1 + i) for i in range(14))
         return lambda: next(rates)
-    expected, plain = trajectory(net, graph=False, lr=falling(), dtype=dtype)
-    points, replayed = trajectory(net, graph=True, lr=falling(), dtype=dtype)
+    expected, plain = trajectory(net, cuda_graph=False, lr=falling(), dtype=dtype)
+    points, replayed = trajectory(net, cuda_graph=True, lr=falling(), dtype=dtype)
     assert [tape.replays for tape in tapes] == [3 + 6]
     assert points == expected
     for name, value in plain.state_dict().items():
@@ -121,7 +121,7 @@ def test_a_network_that_reads_a_number_cannot_be_captured(tapes):
         def forward(self, X):
             return super().forward(X.flatten(1)) * (1.0 if X.sum().item() > 0 else 2.0)
     with pytest.raises(RuntimeError, match="capturing"):
-        trajectory(lambda: Reading(784, 10), graph=True)
+        trajectory(lambda: Reading(784, 10), cuda_graph=True)
     assert not tapes[0].replays
 
 
@@ -130,13 +130,13 @@ def test_it_needs_one_gpu_and_one_process(monkeypatch, several, reason):
     monkeypatch.setattr(training, "together", lambda: several)
     net, data = load("7.1").lenet(), fashion_mnist(10, images=50, device="cpu")
     with pytest.raises(ValueError, match=reason):
-        next(steps(net, *data, lr=0.1, num_epochs=1, graph=True))
+        next(steps(net, *data, lr=0.1, num_epochs=1, cuda_graph=True))
 
 
 @needs_cuda
 @pytest.mark.parametrize("section, size", [("7.1", 28), ("7.6", 32)])
 def test_on_a_gpu(section, size):
     plan = load(section).plan.book
-    expected, _ = trajectory(plan.make, device="cuda", size=size, graph=False)
-    points, _ = trajectory(plan.make, device="cuda", size=size, graph=True)
+    expected, _ = trajectory(plan.make, device="cuda", size=size, cuda_graph=False)
+    points, _ = trajectory(plan.make, device="cuda", size=size, cuda_graph=True)
     assert [p.loss for p in points] == pytest.approx([p.loss for p in expected], rel=1e-3)
