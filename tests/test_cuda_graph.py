@@ -50,8 +50,10 @@ def tensors(tree):
 
 
 class Stream:
+    main, waits = None, []
+
     def wait_stream(self, other):
-        pass
+        Stream.waits.append(("main" if self is Stream.main else "side", "main" if other is Stream.main else "side"))
 
 
 @pytest.fixture
@@ -71,7 +73,9 @@ def tapes(monkeypatch):
         made.append(Tape())
         return made[-1]
 
-    for name, value in {"CUDAGraph": new_tape, "graph": capture, "Stream": Stream, "current_stream": Stream,
+    Stream.main, Stream.waits = Stream(), []
+    for name, value in {"CUDAGraph": new_tape, "graph": capture, "Stream": Stream,
+                        "current_stream": lambda: Stream.main,
                         "stream": lambda stream: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(training, "_check_cuda_graph", lambda device: None)
@@ -113,6 +117,7 @@ def test_the_batches_are_left_alone(tapes):
     step = GraphedStep(lambda X, y: total.add_(X).clone())
     for X in (first, *torch.arange(2.0, 7.0).split(1)):
         step(X, X)
+    assert Stream.waits == 4 * [("side", "main"), ("main", "side")]  # 热身三次，录一次
     assert tapes and (first.item(), total.item()) == (1, 1 + 2 + 3 + 4 + 5 + 6)
 
 

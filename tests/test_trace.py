@@ -596,6 +596,15 @@ def test_input_sizes_of_lenet():
     assert input_sizes(lenet(), (1, 1, 28, 28)) == (28, 31)
 
 
+def test_input_sizes_of_a_window_wider_than_32():
+    assert input_sizes(nn.MaxPool2d(40), (1, 1, 28, 28)) == (40, None)
+
+
+def test_no_square_fits_although_the_shape_does():
+    with pytest.raises(ShapeError, match="没有任何 1 到 1024 之间的边长走得通"):
+        input_sizes(nn.Sequential(nn.Flatten(), nn.Linear(7, 10)), (1, 1, 1, 7))
+
+
 @pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 224, 1023, 1024])
 def test_input_sizes_at_the_edges_of_the_search(size):
     only = nn.Sequential(nn.Flatten(), nn.Linear(size * size, 1, device="meta"))

@@ -24,7 +24,7 @@ TESTS = {  # 直接测它的在前：红得早，就不用跑后面的
     "data": ["tests/test_data.py", "tests/faults/test_a_data.py"],
     "trace": ["tests/test_trace.py", "tests/faults/test_c_trace.py"],
     "training": ["tests/test_training.py", "tests/test_trajectory.py", "tests/test_cuda_graph.py", "tests/test_runs.py",
-                 "tests/faults/test_b_training.py", "tests/faults/test_d_sliders.py"],
+                 "tests/test_checkpoint.py", "tests/faults/test_b_training.py", "tests/faults/test_d_sliders.py"],
     "cuda_graph": ["tests/test_cuda_graph.py"],
     "explorer": ["tests/test_explorer.py", "tests/faults/test_d_sliders.py"],
 }

@@ -181,6 +181,8 @@ def test_B5_cuda_out_of_memory_is_the_same(monkeypatch):
     monkeypatch.setattr("helpers.training._step", full)
     run = train(lenet(), *fashion_mnist(64, images=640), lr=0.1, num_epochs=1)
     assert run.ended == "memory" and "批量 64 放不下" in run.findings[0]
+    with pytest.raises(MemoryError, match=r"试试批量 32、16，如 plan\.change\(batch_size=32\)"):
+        next(fit(lenet(), *fashion_mnist(64, images=640), lr=0.1, num_epochs=1))
 
 
 def seeded(section):
