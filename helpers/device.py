@@ -1,6 +1,7 @@
 """用哪个设备、什么精度、多少内存。"""
 
 import ctypes
+import sys
 import warnings
 from contextlib import suppress
 from functools import cache
@@ -61,6 +62,18 @@ def release_memory(device: torch.device) -> None:
         torch.cuda.empty_cache()
     with suppress(OSError, AttributeError):
         ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
+def release_threads() -> None:
+    """结束这个线程的 OpenMP 线程，下次要用时再起；另一个线程要开始训练时先调用它。
+
+    Linux 上的 OpenMP（libgomp）给每个用过它的线程各留一队。几队合起来比核多，它就不再自旋着等，
+    每次并行都要先把睡着的线程叫醒：GoogLeNet 的一步慢一倍多。别的系统不是这样；旧的 torch 带的 libgomp 没有这个函数：
+    那时什么也不做。
+    """
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(torch._C.__file__).omp_pause_resource_all(1)  # omp_pause_soft，OpenMP 5.0
 
 
 def memory_limit(device: torch.device) -> int:

@@ -9,7 +9,7 @@ import ipywidgets as widgets
 import torch
 from torch import nn
 
-from helpers.device import fast_dtype, memory_limit, pick_device
+from helpers.device import fast_dtype, memory_limit, pick_device, release_threads
 from helpers.forecast import Forecast, forecast
 from helpers.plan import Plan
 from helpers.plotting import Curves, LivePlot, Picture
@@ -121,6 +121,7 @@ class Explorer:
             stepper = steps(net, train, test, lr=lambda: self.sliders["lr"].value, num_epochs=plan.num_epochs,
                             dtype=dtype, gauge=recording.gauge)
             self._say(f"正在训练：{self._label()}")
+            release_threads()
             with LivePlot(plan.num_epochs, past=self._past(), width=_WIDTH, show=self._show_picture) as plot:
                 while not self._stopping:
                     point = await loop.run_in_executor(worker, next, stepper, _END)

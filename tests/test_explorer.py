@@ -1,6 +1,7 @@
 """explorer.py：滑块、重算的次数、训练与停止，不经过浏览器。"""
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -8,6 +9,7 @@ from torch import nn
 
 from helpers import Explorer, budget, saved_runs
 from helpers.notebook import load
+from helpers.training import steps
 
 lenet = load("7.1").lenet
 
@@ -222,3 +224,18 @@ def test_the_diagnosis_is_said(explorer):
     explorer.sliders["lr"].value = 0.1
     asyncio.run(explorer.train())
     assert "学习率 0.1 太小（书上是 0.9）" in explorer.message.value
+
+
+def test_the_kernels_own_threads_end_before_the_training(explorer, monkeypatch):
+    """训练在另一个线程里；两队 OpenMP 线程合起来比核多，就慢一倍。"""
+    events = []
+
+    def watched(*args, **options):
+        for turn in steps(*args, **options):
+            events.append(("step", threading.current_thread() is threading.main_thread()))
+            yield turn
+    monkeypatch.setattr("helpers.explorer.steps", watched)
+    monkeypatch.setattr("helpers.explorer.release_threads",
+                        lambda: events.append(("release", threading.current_thread() is threading.main_thread())))
+    asyncio.run(explorer.train())
+    assert events[0] == ("release", True) and set(events[1:]) == {("step", False)}

@@ -1,5 +1,8 @@
 """plan.py 与 device.py：这台机器的计划，改法，放不放得下。"""
 
+import ctypes
+import subprocess
+import sys
 import time
 
 import psutil
@@ -93,3 +96,24 @@ def test_bfloat16_learns_too():
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
     points = list(fit(net, *fashion_mnist(32, images=3_000), lr=0.1, num_epochs=3, dtype=torch.bfloat16))
     assert points[-1].test_acc > 0.7 and next(net.parameters()).dtype == torch.float32
+
+
+THREADS = """
+import psutil, torch
+from helpers.device import release_threads
+torch.set_num_threads(4)
+before = psutil.Process().num_threads()
+torch.rand(2000, 2000).exp()
+during = psutil.Process().num_threads()
+release_threads()
+after = psutil.Process().num_threads()
+torch.rand(2000, 2000).exp()  # 再要就再起
+print(during - before, after - before, psutil.Process().num_threads() - before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all"),
+                    reason="不是 Linux，或者 torch 带的 OpenMP 太旧：什么也不做")
+def test_the_openmp_threads_end_and_come_back():
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "0", "3"]
