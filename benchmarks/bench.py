@@ -31,8 +31,9 @@ from kernel import Kernel, printed, size
 from report import report, write_readme
 
 from helpers import fast_dtype, pick_device
-from helpers.data import FILES, FOLDER
-from helpers.notebook import NETWORKS, load
+from helpers.book.sections import NETWORKS, load
+from helpers.data.fashion import FILES
+from helpers.paths import FASHION_MNIST
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -186,7 +187,7 @@ def unpack(folder: Path) -> None:
     raw = folder / "data" / "FashionMNIST" / "raw"
     raw.mkdir(parents=True)
     for name in FILES:
-        (raw / name.removesuffix(".gz")).write_bytes(gzip.decompress((FOLDER / name).read_bytes()))
+        (raw / name.removesuffix(".gz")).write_bytes(gzip.decompress((FASHION_MNIST / name).read_bytes()))
 
 
 def machine() -> dict[str, Any]:

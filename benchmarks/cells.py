@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 import torch
 from helpers import fashion_mnist, pick_device, train, xavier
-from helpers.notebook import load
+from helpers.book.sections import load
 
 def start(section, images):
     # 书上的网络、边长、批量；两边从同样的权重开始
@@ -105,7 +105,7 @@ def clock(draw):
 def frame(count):
     # 已经有 count 个点时，一帧多少秒
     from helpers import Point
-    from helpers.plotting import Curves
+    from helpers.pictures.curves import Curves
     curves, points = Curves(10), [Point(10 * i / count, 2.3 / (1 + i), 0.5) for i in range(1, count + 1)]
     curves.draw(points, "")
     return min(clock(lambda: curves.draw(points, "")) for _ in range(20))
@@ -115,7 +115,7 @@ TRACE = """
 import json, time
 import torch
 from helpers import trace
-from helpers.notebook import load
+from helpers.book.sections import load
 
 def ours(net, shape):
     trace(net, shape)
@@ -144,7 +144,7 @@ def depth(convolutions):
 
 SLIDER = """
 from helpers import Explorer
-from helpers.notebook import load
+from helpers.book.sections import load
 explorer = Explorer(load(SECTION).plan, **RANGES)
 explorer
 """

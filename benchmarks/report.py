@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from helpers.notebook import NETWORKS
+from helpers.book.sections import NETWORKS
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"

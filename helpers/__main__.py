@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 
-from helpers.device import pick_device
+from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
-from helpers.notebook import NETWORKS, load
-from helpers.plan import Plan
-from helpers.runs import runs_folder, train
-from helpers.team import rank, team, world_size
-from helpers.trace import input_sizes
+from helpers.experiments.plan import Plan
+from helpers.experiments.run import train
+from helpers.machine.device import pick_device
+from helpers.machine.team import rank, team, world_size
+from helpers.network.trace import input_sizes
+from helpers.paths import runs_folder
 
 
 def doctor() -> int:

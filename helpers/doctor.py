@@ -12,13 +12,13 @@ import torch
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-from helpers.data import FILES, FOLDER, read_idx
-from helpers.device import fast_dtype, memory_limit, pick_device
-from helpers.forecast import megabytes
-from helpers.plotting import FONT, FONT_FILE
+from helpers import paths
+from helpers.data.fashion import FILES, read_idx
+from helpers.machine.device import fast_dtype, memory_limit, pick_device
+from helpers.network.forecast import megabytes
+from helpers.pictures.curves import FONT
 
 _INSTALL = "pip install -r requirements.txt"
-_REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements.txt"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def installed(name: str) -> str | None:
 
 
 def _packages(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
-    for line in _REQUIREMENTS.read_text(encoding="utf-8").splitlines():
+    for line in paths.REQUIREMENTS.read_text(encoding="utf-8").splitlines():
         if not line or line.startswith(("-", "#")):
             continue
         wanted = Requirement(line)
@@ -104,16 +104,16 @@ def _device() -> Iterator[Check]:
 def _font() -> Iterator[Check]:
     from matplotlib import font_manager
 
-    font = font_manager.get_font(FONT_FILE)
+    font = font_manager.get_font(paths.FONT)
     missing = [character for character in "汇聚层精度" if not font.get_char_index(ord(character))]
     yield Check("汉字字体", not missing, f"{FONT}，缺 {''.join(missing)}" if missing else FONT,
-                "git checkout -- helpers/fonts")
+                "git checkout -- helpers/pictures/fonts")
 
 
 def _data() -> Iterator[Check]:
     for name in FILES:
         try:
-            read_idx(FOLDER / name)
+            read_idx(paths.FASHION_MNIST / name)
             yield Check(name, True, "完好")
         except ValueError:
-            yield Check(name, False, "缺失或已损坏", "git checkout -- helpers/fashion_mnist")
+            yield Check(name, False, "缺失或已损坏", "git checkout -- helpers/data/fashion_mnist")

@@ -2,22 +2,22 @@
 
 import re
 from itertools import pairwise
-from pathlib import Path
 
 import imagenet
 import pytest
 import report
 
 from helpers import input_sizes, official_band, trace
-from helpers.notebook import FOLDER, NETWORKS, load
+from helpers.book.sections import NETWORKS, load
+from helpers.paths import NOTEBOOKS, ROOT
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| \[(7\.\d)\]\((notebooks/\S+)\) \| .*? \| (\d+)×\d+ \| ([\d,]+) \| ([\d,]+) "
                   r"\| (测试|训练) (\.\d+) / (\.\d+) / (\.\d+) \|$", README, re.M)
 
 
 def test_every_notebook_has_a_row():
-    assert [row[1] for row in ROWS] == [f"notebooks/{path.name}" for path in sorted(FOLDER.glob("*.ipynb"))]
+    assert [row[1] for row in ROWS] == [f"notebooks/{path.name}" for path in sorted(NOTEBOOKS.glob("*.ipynb"))]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row[0] for row in ROWS])
@@ -41,11 +41,11 @@ def test_the_cost_of_imagenet_is_what_the_formula_gives():
 
 def test_the_ratios_are_those_of_a_recorded_benchmark():
     [text] = re.findall(f"{report.BEGIN}\n(.*?)\n{report.END}", README, re.S)
-    recorded = [report.report(report.read(path)) for path in (FOLDER.parent / "benchmarks" / "results").glob("*.json")]
+    recorded = [report.report(report.read(path)) for path in (ROOT / "benchmarks" / "results").glob("*.json")]
     assert text in recorded
 
 
 def test_commands_exist_in_the_makefile():
-    makefile = (Path(__file__).parent.parent / "Makefile").read_text(encoding="utf-8")
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for command in re.findall(r"make ([a-z]+)", README):
         assert f"\n{command}:" in makefile

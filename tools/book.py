@@ -11,11 +11,12 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbconvert import HTMLExporter
-from normal_form import FOLDER, normalize, text
+from normal_form import normalize, text
 from wcwidth import wcswidth
 
-from helpers.notebook import NETWORKS
-from helpers.runs import Run, saved_runs
+from helpers.book.sections import NETWORKS
+from helpers.experiments.run import Run, saved_runs
+from helpers.paths import NOTEBOOKS
 
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
 
@@ -27,7 +28,7 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(notebook, timeout=None, kernel_name="python3",
-                            resources={"metadata": {"path": str(FOLDER)}})
+                            resources={"metadata": {"path": str(NOTEBOOKS)}})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     try:
         with client.setup_kernel():
@@ -37,7 +38,7 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
                     client.execute_cell(cell, i)
     finally:
         (folder / path.name).write_text(text(normalize(notebook)), encoding="utf-8")
-    if folder != FOLDER:
+    if folder != NOTEBOOKS:
         html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
         (folder / f"{path.stem}.html").write_text(html, encoding="utf-8")
     section = path.stem.split("-")[0]
@@ -76,7 +77,7 @@ def main() -> int:
     os.environ["COMPANION_RUNS"] = tempfile.mkdtemp()  # 不与读者自己的训练混在一起
     rows, failed = [HEADER], []
     started = time.perf_counter()
-    for path in sorted(FOLDER.glob("*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         section = path.stem.split("-")[0]
         if options.sections and section not in options.sections:
             continue

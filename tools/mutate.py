@@ -1,6 +1,6 @@
 """变异测试：一次改错 helpers/ 里的一处，看测试红不红；红了，这个变异就被杀死。
 
-    python tools/mutate.py [--sample 60] [--seed 0] [--jobs 2] [data trace training cuda_graph explorer]
+    python tools/mutate.py [--sample 60] [--seed 0] [--jobs 2] [data/fashion network/trace …]
 
 改的是比较、算术、与或非、数、返回值，或者删掉一句；不改文字、类型标注和只关版面的字符串。
 变异都在临时的副本里，工作树不动。只有 fork 的系统（Linux、macOS）能用。
@@ -21,12 +21,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = {  # 直接测它的在前：红得早，就不用跑后面的
-    "data": ["tests/test_data.py", "tests/faults/test_a_data.py"],
-    "trace": ["tests/test_trace.py", "tests/faults/test_c_trace.py"],
-    "training": ["tests/test_training.py", "tests/test_trajectory.py", "tests/test_cuda_graph.py", "tests/test_runs.py",
-                 "tests/test_checkpoint.py", "tests/faults/test_b_training.py", "tests/faults/test_d_sliders.py"],
-    "cuda_graph": ["tests/test_cuda_graph.py"],
-    "explorer": ["tests/test_explorer.py", "tests/faults/test_d_sliders.py"],
+    "data/fashion": ["tests/data/test_fashion.py", "tests/faults/test_a_data.py"],
+    "network/trace": ["tests/network/test_trace.py", "tests/faults/test_c_trace.py"],
+    "training/loop": ["tests/training", "tests/machine/test_cuda_graph.py", "tests/experiments/test_run.py",
+                      "tests/experiments/test_checkpoint.py", "tests/faults/test_b_training.py",
+                      "tests/faults/test_d_sliders.py"],
+    "machine/cuda_graph": ["tests/machine/test_cuda_graph.py"],
+    "widgets/explorer": ["tests/widgets/test_explorer.py", "tests/faults/test_d_sliders.py"],
 }
 FAST = "not naive and not B4 and not B6 and not B9"  # 朴素的对照不用再跑；最慢的几行别的测试也看得见
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

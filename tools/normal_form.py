@@ -8,7 +8,8 @@ from pathlib import Path
 import nbformat
 from nbformat import NotebookNode
 
-FOLDER = Path(__file__).resolve().parent.parent / "notebooks"
+from helpers.paths import NOTEBOOKS
+
 COMMAND = "python tools/normal_form.py"
 METADATA = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}
@@ -75,7 +76,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="只检查，不改文件")
     check = parser.parse_args().check
     bad = 0
-    for path in sorted(FOLDER.glob("*.ipynb")):
+    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         if not check:
             path.write_text(text(normalize(nbformat.read(path, as_version=4))), encoding="utf-8")
         for problem in problems(path):

@@ -1,6 +1,6 @@
-"""录下真实的训练，供 tests/test_diagnosis.py 用：每个网络的计划各五个种子，应当没有诊断；另有弄坏的，应当都被认出。
+"""录下真实的训练，供诊断的测试用：每个网络的计划各五个种子，应当没有诊断；另有弄坏的，应当都被认出。
 
-约十分钟；写到 tests/recorded_runs.json。只在改变计划、训练循环或诊断之后才要重录。
+约十分钟；写到 tests/support/recorded_runs.json。只在改变计划、训练循环或诊断之后才要重录。
 """
 
 import json
@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from helpers import kaiming, train, xavier
-from helpers.notebook import NETWORKS, load
-from helpers.plan import Plan
-from helpers.runs import Run
+from helpers.book.sections import NETWORKS, load
+from helpers.experiments.plan import Plan
+from helpers.experiments.run import Run
 
-FILE = Path(__file__).resolve().parent.parent / "tests" / "recorded_runs.json"
+FILE = Path(__file__).resolve().parent.parent / "tests" / "support" / "recorded_runs.json"
 SEEDS = range(5)
 
 

@@ -13,13 +13,14 @@ from ctypes import CDLL
 from pathlib import Path
 
 import pytest
-from rows import against, python
+from support.rows import against, python
 from torchvision.datasets import mnist
 
 import helpers
-from helpers.data import FILES, FOLDER, read_idx
+from helpers.data.fashion import FILES, read_idx
+from helpers.paths import FASHION_MNIST
 
-BLOBS = {name: (FOLDER / name).read_bytes() for name in FILES}
+BLOBS = {name: (FASHION_MNIST / name).read_bytes() for name in FILES}
 TEST_IMAGES = "t10k-images-idx3-ubyte.gz"
 
 
@@ -38,7 +39,7 @@ def torchvision(name, blob, folder):
 
 def refused(read, name, blob, folder):
     """拒绝，说出文件和该做什么。"""
-    with pytest.raises(ValueError, match=f"{name} 缺失或已损坏.*git checkout -- helpers/fashion_mnist"):
+    with pytest.raises(ValueError, match=f"{name} 缺失或已损坏.*git checkout -- helpers/data/fashion_mnist"):
         read(name, blob, folder)
 
 
@@ -110,7 +111,7 @@ def without_override():
 UNPACK = """
 import gzip, helpers
 from pathlib import Path
-folder = Path(helpers.__file__).parent / "fashion_mnist"
+folder = Path(helpers.__file__).parent / "data" / "fashion_mnist"
 (folder / "t10k-labels").write_bytes(gzip.decompress((folder / "t10k-labels-idx1-ubyte.gz").read_bytes()))
 """
 

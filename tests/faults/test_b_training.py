@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from dataclasses import asdict, replace
-from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -17,13 +16,14 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 from nbclient import NotebookClient
-from rows import against, python
+from support.recorded import BROKEN, HEALTHY
+from support.rows import against, python
 from torch import nn
 
-import helpers.device
+import helpers.machine.device
 from helpers import LivePlot, Point, diagnose, fashion_mnist, fit, pick_device, saved_runs, train, xavier
-from helpers.notebook import find, load
-from helpers.runs import Run, save
+from helpers.book.sections import find, load
+from helpers.experiments.run import save
 
 lenet = load("7.1").lenet
 
@@ -76,20 +76,12 @@ def test_B2_loss_becomes_nan(subject):
     assert len(points) >= 6 and np.isfinite([point.loss for point in points]).all()
 
 
-RECORD = json.loads((Path(__file__).parent.parent / "recorded_runs.json").read_text(encoding="utf-8"))
-
-
-def restore(content, **changes):
-    """录下的一次训练。"""
-    return replace(Run(**content | {"points": [Point(**point) for point in content["points"]]}), **changes)
-
-
 @against(lambda run: " ".join(diagnose(run)), lambda run: "")
 def test_B3_stuck_at_one_tenth(subject):
-    healthy = restore(RECORD["healthy"][0])
+    healthy = HEALTHY[0]
     start = [point for point in healthy.points if point.epoch <= 1]
     assert healthy.network == "lenet" and "正常" in subject(replace(healthy, points=start))
-    [stuck] = [restore(each["run"]) for each in RECORD["broken"] if "0.1 太小" in each["expected"]]
+    [stuck] = [run for expected, run in BROKEN if "0.1 太小" in expected]
     assert "学习率" in subject(stuck) and "是正常的" not in subject(stuck)
     assert subject(healthy) == ""
 
@@ -97,14 +89,14 @@ def test_B3_stuck_at_one_tenth(subject):
 INTERRUPTED = {
     "ours": """
 from helpers import fashion_mnist, train, xavier
-from helpers.notebook import load
+from helpers.book.sections import load
 net = load("7.1").lenet().apply(xavier)
 run = train(net, *fashion_mnist(64), lr=0.9, num_epochs=50)
 """,
     "naive": """
 import torch
 from helpers import fashion_mnist
-from helpers.notebook import load
+from helpers.book.sections import load
 net, points, shown = load("7.1").lenet(), [], display(0, display_id=True)
 net.train()
 optimizer = torch.optim.SGD(net.parameters(), lr=0.9)
@@ -139,7 +131,7 @@ import os, resource, sys
 import psutil, torch
 from torch import nn
 from helpers import fashion_mnist, train
-from helpers.notebook import load
+from helpers.book.sections import load
 CODE
 data = fashion_mnist(64, 224, 640)
 net = load("7.4").nin()
@@ -178,7 +170,7 @@ def test_B5_cuda_out_of_memory_is_the_same(monkeypatch):
     """没有 GPU 也能试：PyTorch 在显存不够时抛的就是这个。"""
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
-    monkeypatch.setattr("helpers.training._step", full)
+    monkeypatch.setattr("helpers.training.loop._step", full)
     run = train(lenet(), *fashion_mnist(64, images=640), lr=0.1, num_epochs=1)
     assert run.ended == "memory" and "批量 64 放不下" in run.findings[0]
     with pytest.raises(MemoryError, match=r"试试批量 32、16，如 plan\.change\(batch_size=32\)"):
@@ -221,7 +213,7 @@ def test_B7_cuda_reported_but_broken(subject, monkeypatch):
         if str(device).startswith("cuda"):
             raise RuntimeError("CUDA error: no kernel image is available for execution on the device")
         return real(*size, device=device, **options)
-    monkeypatch.setattr(helpers.device.torch, "ones", ones)
+    monkeypatch.setattr(helpers.machine.device.torch, "ones", ones)
     pick_device.cache_clear()
     try:
         assert torch.ones(2, device=subject()).sum() == 2
@@ -286,7 +278,7 @@ def write_in_place(run, folder):
 
 def long_run():
     """一次点很多的训练，存成文件有 100 KB 以上。"""
-    run = restore(RECORD["healthy"][0])
+    run = HEALTHY[0]
     return replace(run, points=run.points * 30)
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 import torchinfo
 import torchvision
-from rows import against, python
+from support.rows import against, python
 from torch import nn
 
 from helpers import input_sizes, trace
-from helpers.notebook import NETWORKS, load
+from helpers.book.sections import NETWORKS, load
 
 SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
 
@@ -122,7 +122,7 @@ def test_C4_any_size_for_the_others():
 HUGE = """
 import resource, sys, psutil, torch
 from helpers import trace
-from helpers.notebook import load
+from helpers.book.sections import load
 make = load("7.2").alexnet
 trace(make(), (1, 1, 224, 224))
 before = psutil.Process().memory_info()

@@ -9,17 +9,17 @@ import ipywidgets as widgets
 import psutil
 import pytest
 import torch
-from rows import against
+from support.rows import against
 from torch import nn
 
 from helpers import Explorer, budget, fashion_mnist, fit
-from helpers.notebook import load
+from helpers.book.sections import load
 
 lenet = load("7.1").lenet
 
 OURS = """
 from helpers import Explorer
-from helpers.notebook import load
+from helpers.book.sections import load
 explorer = Explorer(load("7.1").plan, c1=(1, 32), lr=(0.01, 10))
 slider, computed, measure = explorer.sliders["c1"], [], explorer._measure
 explorer._measure = lambda: computed.append(slider.value) or measure()
@@ -105,7 +105,7 @@ def test_D4_learning_rates_that_cannot_be(subject, lr):
 
 @against(lambda plan: plan.build(), lambda plan: plan.make(**plan.widths))
 def test_D5_over_the_memory_budget(subject, monkeypatch):
-    monkeypatch.setattr("helpers.plan.memory_limit", lambda device: 100e6)
+    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 100e6)
     before = psutil.Process().memory_info().rss
     with pytest.raises(ValueError, match=r"训练约要 .*，只有 100\.0 MB，放不下"):
         net = subject(budget(load("7.3").vgg11, size=224))
@@ -195,7 +195,7 @@ def explorer_of(presses):
 @against(explorer_of, NaiveTrainer)
 def test_D7_pressed_twice_stopped_and_run_again(subject, monkeypatch):
     presses = Presses()
-    monkeypatch.setattr("helpers.explorer.steps", presses.steps)
+    monkeypatch.setattr("helpers.widgets.explorer.steps", presses.steps)
 
     async def scene():
         first = subject(presses)

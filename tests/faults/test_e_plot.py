@@ -3,11 +3,11 @@
 import os
 
 import numpy as np
-from rows import against, python
+from support.rows import against, python
 
 from helpers import LivePlot, Point, line_chart
-from helpers.charts import picture
-from helpers.plotting import Curves, chinese
+from helpers.pictures.curves import Curves, chinese
+from helpers.pictures.numbers import picture
 
 POINTS = """
 points = [Point(i / 20, 2.3 / (1 + i / 50), i / 200, i / 200 if i % 20 == 0 else None) for i in range(1, 201)]
@@ -76,7 +76,7 @@ matplotlib.use("agg")
 """
 DRAW_OURS = """
 from helpers import Point
-from helpers.plotting import Curves
+from helpers.pictures.curves import Curves
 Curves(3).draw([Point(1, 2.0, 0.3)], "损失与精度")
 """
 DRAW_NAIVE = """
@@ -126,7 +126,7 @@ def test_E3_no_points_one_point_nan_points(subject):
 
 PLAIN = """
 from helpers import fashion_mnist, train
-from helpers.notebook import load
+from helpers.book.sections import load
 run = train(load("7.1").lenet(), *fashion_mnist(32, images=320), lr=0.1, num_epochs=2)
 """
 PLAIN_NAIVE = "import matplotlib; matplotlib.use('agg')\n" + ANIMATOR + """

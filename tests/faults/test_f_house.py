@@ -10,13 +10,12 @@ from pathlib import Path
 import nbformat
 import normal_form
 import pytest
-from rows import NAIVE, against
-from test_notebooks import EXACT
+from support.exact import EXACT
+from support.rows import NAIVE, against
 
 from helpers import doctor
-from helpers.notebook import FOLDER, NETWORKS, find
-
-ROOT = FOLDER.parent
+from helpers.book.sections import NETWORKS, find
+from helpers.paths import ROOT
 
 
 def other(**versions):
@@ -175,7 +174,7 @@ def open_server(text):
 
 def sources():
     """项目里给读者的全部代码。"""
-    for path in (*(ROOT / "helpers").glob("*.py"), *(ROOT / "tools").glob("*.py")):
+    for path in (*(ROOT / "helpers").rglob("*.py"), *(ROOT / "tools").glob("*.py")):
         yield path.read_text(encoding="utf-8")
     for section in NETWORKS:
         for cell in nbformat.read(find(section), as_version=4).cells:

@@ -1,0 +1,139 @@
+"""任何一个图片文件夹：torchvision 的 ImageFolder 布局，由 DataLoader 的工作进程一边读一边裁。"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torchvision.datasets import ImageFolder
+from torchvision.transforms import v2
+
+from helpers.data.fashion import Half
+from helpers.machine.device import pick_device
+from helpers.machine.team import shared, shares
+
+
+class Images(Dataset):
+    """(下标, 种子) 对应的一张图：(X, 类别, 读不出来的文件)；随机裁剪由种子决定，与在哪个进程里读无关。
+
+    读不出来的图由后面的一张代替，这样每一批都一样大，几个进程才走得齐。
+    """
+
+    def __init__(self, files: ImageFolder, transform: v2.Transform):
+        self.files, self.transform = files, transform
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, place: tuple[int, int]) -> tuple[Tensor, int, list[str]]:
+        (index, seed), bad = place, []
+        for i in range(index, index + 20):
+            path, label = self.files.samples[i % len(self.files)]
+            try:
+                image = self.files.loader(path)
+            except (OSError, SyntaxError, ValueError):  # Pillow 对不同的损坏抛不同的异常
+                bad.append(path)
+                continue
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                return self.transform(image), label, bad
+        raise ValueError(f"接连 20 个文件读不出来，从 {bad[0]} 起。请检查这个文件夹。")
+
+
+class Folder(Half):
+    """一半图片（训练或测试），接口与 `Batches` 相同。
+
+    每批是 (X, y)：X 为 (B, 3, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64。
+    训练的一半照论文的做法：随机裁一块（面积的 8 %–100 %），缩放到 size，一半的机会左右翻转；
+    测试的一半缩放到 size 的 8/7，取中间。
+    """
+
+    channels = 3
+
+    def __init__(self, files: ImageFolder, batch_size: int, size: int, shuffle: bool, device: torch.device):
+        self.files, self.batch_size, self.size, self.shuffle, self.device = files, batch_size, size, shuffle, device
+        self.classes = tuple(files.classes)
+        cut = [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()] if shuffle else [
+            v2.Resize(round(size * 8 / 7), antialias=True), v2.CenterCrop(size)]
+        self.data = Images(files, v2.Compose([v2.ToImage(), *cut, v2.ToDtype(torch.float32, scale=True)]))
+        self._reported: set[str] = set()
+
+    @property
+    def images(self) -> int:
+        """图片张数。"""
+        return len(self.files)
+
+    def order(self) -> Tensor:
+        """这一遍的次序：(images, 2) int64，每行是 (下标, 裁剪的种子)。"""
+        n = self.images
+        if not self.shuffle:
+            return torch.stack((torch.arange(n), torch.zeros(n, dtype=torch.int64)), dim=1)
+        return shared(torch.stack((torch.randperm(n), torch.randint(2**31, (n,))), dim=1).to(self.device)).cpu()
+
+    def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """按 order 的次序一批一批给出，跳过前 skip 批。"""
+        places = [part.tolist() for part in islice(
+            shares(order.cpu(), self.batch_size, even=self.shuffle), skip, None)]
+        cuda = self.device.type == "cuda"
+        loader = DataLoader(self.data, batch_sampler=places, num_workers=_workers(len(places)), collate_fn=_collate,
+                            pin_memory=cuda, generator=torch.Generator())  # 不用全局的随机数：接着训练时才对得上
+        for X, y, bad in loader:
+            for path in bad:
+                if path not in self._reported:
+                    self._reported.add(path)
+                    warnings.warn(f"图片 {path} 读不出来，用后面的一张代替；训练接着走。", stacklevel=2)
+            yield X.to(self.device, non_blocking=cuda), y.to(self.device, non_blocking=cuda)
+
+    def some(self, images: int) -> Iterator[Tensor]:
+        """从头到尾均匀地取 images 张图，64 张一批。"""
+        rows = torch.linspace(0, self.images - 1, min(images, self.images)).long()
+        for part in rows.split(64):
+            yield torch.stack([self.data[row, row][0] for row in part.tolist()]).to(self.device)
+
+    def __repr__(self) -> str:
+        return f"Folder({self.images} 张, {len(self.classes)} 类, 批量 {self.batch_size}, {self.size}×{self.size})"
+
+
+def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
+                 device: torch.device | str | None = None) -> tuple[Folder, Folder]:
+    """一个图片文件夹的训练集和测试集。
+
+    root: 里面有 train 和 val（或 test）两个文件夹，各自一类一个文件夹，如 root/train/cat/1.jpg。
+    batch_size: 每个进程的批量；size: 边长（像素）。
+    缺一半、有的类一张图也没有、两半的类别不同，抛出 ValueError。
+    """
+    halves = find_halves(Path(root))
+    train, test = (ImageFolder(half, allow_empty=True) for half in halves)
+    for half, files in zip(halves, (train, test), strict=True):
+        if empty := sorted(set(range(len(files.classes))) - set(files.targets)):
+            raise ValueError(f"{half} 里有的类一张图也没有：{'、'.join(files.classes[i] for i in empty)}。"
+                             "放进图片，或者删掉这个文件夹。")
+    if odd := sorted(set(train.classes) ^ set(test.classes)):
+        raise ValueError(f"训练和测试的类别不同：只在一半里有 {'、'.join(odd)}。")
+    device = torch.device(device) if device is not None else pick_device()
+    return Folder(train, batch_size, size, True, device), Folder(test, batch_size, size, False, device)
+
+
+def find_halves(root: Path) -> tuple[Path, Path]:
+    """训练和测试两个文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
+    halves = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+    for half in halves:
+        if not half.is_dir() or not any(path.is_dir() for path in half.iterdir()):
+            raise ValueError(f"{half} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
+                             "测试的一半放在 val 或 test 里。")
+    return halves
+
+
+def _collate(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:
+    X, y, bad = zip(*samples, strict=True)
+    return torch.stack(X), torch.tensor(y), [path for paths in bad for path in paths]
+
+
+def _workers(batches: int) -> int:
+    """几个工作进程：这台主机的核由各个训练进程平分。"""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(batches, 8, max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))

@@ -1,0 +1,92 @@
+"""训练的存档：一轮一份，中断时也存，以后从那里接着训练。"""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import astuple
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from helpers.experiments.settings import describe_differences, differences
+from helpers.machine.team import rank
+from helpers.training.loop import Point, Position
+
+
+def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list[Point],
+                    settings: dict[str, Any], seconds: dict[str, float]) -> None:
+    """存一份，由 0 号进程来存：先写在旁边再改名，任何时候被打断，path 都是完整的一份。
+
+    settings: 这次训练的设置，接着训练时核对；seconds: 到此刻花的时间。
+    内容全是张量和普通的值，`torch.load(weights_only=True)` 就能读。存不下时说一句，训练接着走。
+    """
+    if rank() != 0:
+        return
+    draft = path.with_suffix(".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with draft.open("wb") as file:
+            torch.save({"net": net.state_dict(), "position": vars(position), "random": torch.get_rng_state(),
+                        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+                        "points": [astuple(point) for point in points], "settings": settings,
+                        "seconds": seconds}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        warnings.warn(f"存档没有存下来（{error.strerror}：{path}），上一份还在；训练接着走。", stacklevel=2)
+
+
+def load_checkpoint(path: Path, net: nn.Module,
+                    settings: dict[str, Any]) -> tuple[Position, list[Point], dict[str, float]]:
+    """把存档读进 net，返回 (走到了哪里, 已有的点, 已经花的时间)；随机数也回到那时的样子。
+
+    轮数和学习率可以与存档不同，别的设置不同或者文件损坏时抛出 ValueError，那时 net 没有改。
+    """
+    device = next(net.parameters()).device
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        position, points = Position(**saved["position"]), [Point(*point) for point in saved["points"]]
+        state, then, seconds = (saved[name] for name in ("net", "settings", "seconds"))
+        random, random_cuda = saved["random"].cpu(), saved["random_cuda"]
+    except Exception as error:  # 截断、改动、别的程序存的，torch.load 抛什么都有
+        raise ValueError(f"存档 {path} 读不出来（{type(error).__name__}）；删掉它，从头训练。") from error
+    fixed = {name: value for name, value in then.items() if name not in ("num_epochs", "lr")}
+    if differences(settings, fixed):
+        raise ValueError(f"存档 {path} 是另一种设置训练的：这次{describe_differences(settings, fixed)}。"
+                         "改回去，或者去掉 --resume 从头训练。")
+    net.load_state_dict(state)
+    # 存的是 0 号进程的：别的进程只有暂退法用得到随机数，不必与上次一样；
+    # 在一轮中间断的，这一轮前一半的训练精度以 0 号的代表全体
+    if rank() == 0:
+        torch.set_rng_state(random)
+        if random_cuda is not None and device.type == "cuda":
+            torch.cuda.set_rng_state(random_cuda.cpu())
+    return position, points, seconds
+
+
+@contextmanager
+def gentle_stop() -> Iterator[list[int]]:
+    """在这个 with 里按中断（或者被要求结束）不会打断正在走的一步：只把信号记进列表，由循环在两步之间停下。
+
+    第二次按就立刻停。
+    """
+    received: list[int] = []
+
+    def remember(number: int, _: Any) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,17 @@
+"""东西放在哪里：笔记本、数据、字体、官方结果、读者的训练。"""
+
+import os
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+ROOT = PACKAGE.parent  # 仓库
+NOTEBOOKS = ROOT / "notebooks"
+REQUIREMENTS = ROOT / "requirements.txt"
+FASHION_MNIST = PACKAGE / "data" / "fashion_mnist"
+FONT = PACKAGE / "pictures" / "fonts" / "NotoSansSC-GB2312.otf"
+REFERENCE_RUNS = PACKAGE / "book" / "reference_runs.json"
+
+
+def runs_folder() -> Path:
+    """训练存在哪里：环境变量 COMPANION_RUNS，没有就是仓库里的 runs/。"""
+    return Path(os.environ.get("COMPANION_RUNS") or ROOT / "runs")

@@ -1,0 +1,295 @@
+"""会动的损失与精度曲线；任何机器上都有中文。"""
+
+import io
+import sys
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+from tqdm import tqdm
+from wcwidth import wcswidth
+
+from helpers import paths
+from helpers.book.official import Band, verdict
+from helpers.training.loop import Point
+
+FONT = "Noto Sans CJK SC"
+BLUE, ORANGE, GREEN, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#999999"
+_STYLE = {"font.family": [FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
+          "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
+font_manager.fontManager.addfont(paths.FONT)
+
+
+@contextmanager
+def chinese() -> Iterator[None]:
+    """在这个 with 里画的图都有中文；离开后 matplotlib 的设置还原。"""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+class Picture:
+    """一张画好的图：`png` 是它的字节，`title` 是看不到图时的文字。"""
+
+    def __init__(self, png: bytes, title: str):
+        self.png, self.title = png, title
+
+    def __repr__(self) -> str:
+        return f"〔图：{self.title}〕"
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
+def picture(figure: Figure, title: str) -> Picture:
+    """把 matplotlib 的图变成 Picture。不经过 pyplot，所以没有要关的图，也没有要选的后端。"""
+    canvas = FigureCanvasAgg(figure)
+    with chinese():
+        canvas.draw()
+    return Picture(_encode(canvas), title)
+
+
+def grid_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
+                 notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
+    """画成图的表格：每台机器不同的数字不该进文字输出。
+
+    rows: 第一行是表头；marked: 要标成橙色的格子 (行, 列)；notes: 写在表格下面的话，自动折行；
+    above: 在表格上面的一块里画图的函数。
+    """
+    columns = [max(map(wcswidth, column)) + 2 for column in zip(*rows, strict=True)]
+    width = max(0.075 * sum(columns), 8.4 if above else 6.0)
+    lines = [line for note in notes for line in _wrap(note, int(width / 0.078))]
+    heights = [3.4 if above else 0, 0.29 * len(rows), 0.25 * len(lines) + 0.1]
+    with chinese():
+        figure = Figure(figsize=(width, sum(heights)), dpi=100)
+        top, middle, bottom = figure.subfigures(3, 1, height_ratios=[max(h, 1e-3) for h in heights])
+        if above:
+            above(top)
+        axes = middle.add_axes((0, 0, 1, 1))
+        axes.axis("off")
+        table = axes.table(rows, colWidths=[c / sum(columns) for c in columns], cellLoc="left",
+                           bbox=(0.002, 0.002, 0.996, 0.996))
+        table.auto_set_font_size(False)
+        for (row, column), cell in table.get_celld().items():
+            cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")
+            cell.PAD = 0.9 / columns[column]  # 左边空出半个汉字
+            if (row, column) in marked:
+                cell.get_text().set_color(ORANGE)
+        for i, line in enumerate(lines):
+            bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], line)
+    return picture(figure, title)
+
+
+def _wrap(text: str, columns: int) -> list[str]:
+    """按显示宽度折行，汉字占两列。"""
+    lines, line = [], ""
+    for character in text:
+        if wcswidth(line + character) > columns and character not in "，。；：、）」.":
+            lines.append(line)
+            line = ""
+        line += character if line or character != " " else ""
+    return [*lines, line]
+
+
+def _encode(canvas: FigureCanvasAgg) -> bytes:
+    file = io.BytesIO()
+    # 大片是白色，最快的压缩就够小；PIL 比 savefig 快，因为不必重画
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+class Curves:
+    """左边损失、右边精度；坐标轴只画一次，之后每一帧只画线和标题。
+
+    num_epochs: 横轴的长度；past: 要在背景里对照的旧曲线 [(名字, 点), …]；band: 官方区间；width: 宽，英寸。
+    """
+
+    def __init__(self, num_epochs: int, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
+                 width: float = 8.4):
+        self.num_epochs, self.past, self.band, self.width = max(1, num_epochs), past, band, width
+        self.top = 2.5  # 损失轴的上限：随机猜是 2.3
+        self._lay_out()
+
+    def draw(self, points: Sequence[Point], title: str) -> bytes:
+        """画出这些点，返回 PNG。"""
+        with chinese():
+            highest = max((p.loss for p in points if p.loss < float("inf")), default=0.0)
+            if highest > self.top:
+                self.top = 1.2 * highest
+                self._lay_out()
+            self.canvas.restore_region(self.background)
+            tested = [p for p in points if p.test_acc is not None]
+            self.lines[0].set_data([p.epoch for p in points], [p.loss for p in points])
+            self.lines[1].set_data([p.epoch for p in points], [p.train_acc for p in points])
+            self.lines[2].set_data([p.epoch for p in tested], [p.test_acc for p in tested])
+            self.title.set_text(title)
+            for artist in (*self.lines, self.title):
+                self.figure.draw_artist(artist)
+            return _encode(self.canvas)
+
+    def _lay_out(self) -> None:
+        """画坐标轴和背景里的一切，存成底图。"""
+        with chinese():
+            self.figure = Figure(figsize=(self.width, 3.2), dpi=100)
+            self.canvas = FigureCanvasAgg(self.figure)
+            left, right = self.figure.subplots(1, 2)
+            self.figure.subplots_adjust(left=0.5 / self.width, right=0.98, bottom=0.18, top=0.82,
+                                        wspace=0.5 / self.width + 0.1)
+            for axes, top, label in ((left, self.top, "损失"), (right, 1.0, "精度")):
+                axes.set(xlim=(0, self.num_epochs * 1.03), ylim=(0, top))
+                _decorate(axes, label)
+            for name, points in self.past:
+                tested = [p for p in points if p.test_acc is not None]
+                left.plot([p.epoch for p in points], [p.loss for p in points], color=GREY, lw=1)
+                right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=GREY, lw=1)
+                if tested:
+                    right.annotate(name, (tested[-1].epoch, tested[-1].test_acc), color=GREY, fontsize=7,
+                                   ha="right", va="bottom")
+            if self.band:
+                right.plot([self.num_epochs * 1.015] * 2, [self.band.low, self.band.high], color=GREEN, alpha=0.35,
+                           lw=6, solid_capstyle="butt", label="官方 5–95 %")
+            self.lines = [*left.plot([], [], color=BLUE, animated=True),
+                          *right.plot([], [], color=BLUE, animated=True, label="训练"),
+                          *right.plot([], [], color=ORANGE, marker="o", ms=3.5, animated=True, label="测试")]
+            right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, frameon=False, ncols=3, fontsize=9,
+                         handlelength=1.2, columnspacing=1)
+            self.title = self.figure.text(0.5 / self.width, 0.94, "", animated=True)
+            self.canvas.draw()
+            self.background = self.canvas.copy_from_bbox(self.figure.bbox)
+
+
+def _decorate(axes: Axes, title: str) -> None:
+    axes.set_xlabel("轮")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(title, loc="left", fontsize=10)
+    axes.grid(alpha=0.25)
+
+
+def compare_curves(curves: dict[str, Sequence[Point]]) -> Picture:
+    """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
+    with chinese():
+        figure = Figure(figsize=(8.4, 3.4), dpi=100)
+        draw_curves(figure, curves)
+    return picture(figure, "、".join(curves))
+
+
+def draw_curves(figure: Figure | SubFigure, curves: dict[str, Sequence[Point]]) -> None:
+    """在 figure 里画几次训练的损失和精度，图例在下面。"""
+    left, right = figure.subplots(1, 2)
+    for i, (name, points) in enumerate(curves.items()):
+        epochs, tested = [p.epoch for p in points], [p for p in points if p.test_acc is not None]
+        left.plot(epochs, [p.loss for p in points], color=f"C{i}", label=name)
+        right.plot(epochs, [p.train_acc for p in points], color=f"C{i}", ls=":", lw=1)
+        right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=f"C{i}", marker="o", ms=3.5)
+    _decorate(left, "损失")
+    _decorate(right, "精度（虚线训练，实线测试）")
+    left.set_ylim(bottom=0)
+    right.set_ylim(0, 1)
+    figure.legend(loc="lower center", ncols=min(3, len(curves)) or 1, frameon=False, fontsize=9)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.26, top=0.92, wspace=0.16)
+
+
+class LivePlot:
+    """一边训练一边画的曲线，用作 with：
+
+        with LivePlot(num_epochs) as plot:
+            for point in fit(net, train, test, lr=lr, num_epochs=num_epochs):
+                plot.add(point)
+
+    笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
+    按下中断，损失溢出或者内存不够时，曲线和 `points`（Point 的列表）都留着，只说一句话。
+    past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
+    quiet: 只记下点，不画也不说：几个进程一起训练时，只有一个来画。
+    """
+
+    def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
+                 width: float = 8.4, show: Callable[[bytes], None] | None = None, quiet: bool = False):
+        self.points: list[Point] = []
+        self.num_epochs, self.band = num_epochs, band
+        self.note = ""
+        self.error: BaseException | None = None  # 提前结束的原因：中断、溢出或者内存不够
+        self._speak = show is None and not quiet  # 自己占一个单元格的输出时才打印；回调里不打印
+        self._show = None if quiet else show or _notebook_display()
+        self._curves = Curves(num_epochs, past, band, width) if self._show else None
+        # 终端里另有一个进度条；输出不是终端时 tqdm 自己不画
+        self._bar = None if self._show or quiet else tqdm(
+            total=num_epochs, disable=None, leave=False, bar_format="{bar} {n:.1f}/{total} 轮，还要 {remaining} {desc}")
+        self._next_frame = 0.0
+
+    def __enter__(self) -> "LivePlot":
+        self._draw()
+        return self
+
+    def add(self, point: Point) -> None:
+        """加一个点；到了下一帧的时间才画。"""
+        self.points.append(point)
+        if self._bar is not None:
+            self._bar.set_description_str(f"损失 {point.loss:.3f}", refresh=False)
+            self._bar.update(point.epoch - self._bar.n)
+            if point.test_acc is not None:
+                self._bar.write(self.status())
+        elif self._curves is not None and time.perf_counter() >= self._next_frame:
+            self._draw()
+
+    def status(self) -> str:
+        """此刻的一行字：轮数、损失、精度。"""
+        if not self.points:
+            return f"准备训练 {self.num_epochs} 轮"
+        point = self.points[-1]
+        test = [p.test_acc for p in self.points if p.test_acc is not None]
+        text = f"第 {point.epoch:.3g}/{self.num_epochs} 轮   损失 {point.loss:.3f}   训练精度 {point.train_acc:.3f}"
+        return text + (f"   测试精度 {test[-1]:.3f}" if test else "")
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            self.note = f"在第 {self.points[-1].epoch if self.points else 0:.3g} 轮中断，已有的曲线和权重都留着。"
+        elif kind is not None and issubclass(kind, FloatingPointError | MemoryError):
+            self.note = str(error)
+        if self._bar is not None:
+            self._bar.close()
+        handled = bool(self.note)
+        self.error = error if handled else None
+        if kind is None and self.band:
+            self.note = verdict(self.band, self.points)
+        self._draw()
+        # 笔记本里，判断写在图上：每台机器的数字不同，不该进文字输出
+        if self.note and self._speak and (handled or self._curves is None):
+            print(self.note)
+        return handled
+
+    def _draw(self) -> None:
+        if self._curves is None:
+            return
+        started = time.perf_counter()
+        self._show(self._curves.draw(self.points, self.note or self.status()))
+        now = time.perf_counter()
+        # 每秒最多十帧；画一帧之后至少训练五十倍的时间，画图就不会超过 2 %
+        self._next_frame = now + max(0.1, 50 * (now - started))
+
+
+def _notebook_display() -> Callable[[bytes], None] | None:
+    """在笔记本里返回一个原地更新的显示函数；不在笔记本里返回 None。"""
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython else None
+    if shell is None or not hasattr(shell, "kernel"):
+        return None
+    from IPython.display import display
+
+    handle = None
+
+    def show(png: bytes) -> None:
+        nonlocal handle
+        bundle = {"image/png": png, "text/plain": "〔图：训练曲线〕"}
+        if handle is None:
+            handle = display(bundle, raw=True, display_id=True)
+        else:
+            handle.update(bundle, raw=True)
+
+    return show

@@ -1,0 +1,250 @@
+"""唯一的训练循环。"""
+
+import gc
+import math
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from helpers.data.fashion import Half
+from helpers.machine.cuda_graph import GraphedStep
+from helpers.machine.device import fast_dtype, keep_memory, release_memory
+from helpers.machine.gauge import Gauge
+from helpers.machine.team import parallel, together, total, world_size
+from helpers.network.borrow import evaluating
+
+
+@dataclass
+class Position:
+    """训练走到了哪里；每一步之后都是准的，存下来就能从这里接着训练。
+
+    epoch: 训练完的轮数；batch: 这一轮走完的批数；order: 这一轮的次序，还没有开始就是 None；
+    sums: 这一轮到此刻的 (损失之和, 答对的张数)，float32；seen: 这一轮看过的张数；都是这个进程自己的。
+    lr: 最后一步的学习率。
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    order: Tensor | None = None
+    sums: Tensor | None = None
+    seen: int = 0
+    lr: float | None = None
+
+
+@dataclass(frozen=True)
+class Point:
+    """曲线上的一点。
+
+    epoch: 已经训练的轮数，如 2.4。
+    loss: 这一轮到此刻的平均训练损失（交叉熵，单位 nat；随机猜 10 类是 ln 10 ≈ 2.303）。
+    train_acc: 这一轮到此刻的训练精度，0–1，在更新参数之前预测，与书上的算法相同。
+    test_acc: 测试精度，0–1；只有一轮结束时才有，其余为 None。
+    lr: 此刻的学习率；没有记就是 None。
+    """
+
+    epoch: float
+    loss: float
+    train_acc: float
+    test_acc: float | None = None
+    lr: float | None = None
+
+
+def xavier(module: nn.Module) -> None:
+    """Xavier 均匀初始化全连接层和卷积层的权重，用法是 `net.apply(xavier)`。
+
+    U(-a, a)，a = sqrt(6 / (n_in + n_out))；Glorot 与 Bengio，2010。
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+
+
+def kaiming(module: nn.Module) -> None:
+    """Kaiming 均匀初始化全连接层和卷积层的权重，为 ReLU 设计，用法同 `xavier`。
+
+    U(-a, a)，a = sqrt(6 / n_in)：ReLU 把一半的信号变成 0，方差要加倍来补；何恺明等，2015。
+    """
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
+
+
+def initialization(net: nn.Module) -> str:
+    """看权重的大小，认出网络是怎样初始化的："xavier"、"kaiming" 或 "default"（PyTorch 默认）；
+    都不是就是 "other"，例如已经训练过。
+
+    三种都是 U(-a, a)：每一层的最大值不超过 a，均方根是 a/√3。太小的层不看；没有够大的层返回 "other"。
+    """
+    layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.weight.numel() >= 100]
+    for name, bound in (("xavier", lambda n_in, n_out: (6 / (n_in + n_out)) ** 0.5),
+                        ("kaiming", lambda n_in, n_out: (6 / n_in) ** 0.5),
+                        ("default", lambda n_in, n_out: (1 / n_in) ** 0.5)):
+        if layers and all(_uniform(weight, bound(*nn.init._calculate_fan_in_and_fan_out(weight))) for weight in layers):
+            return name
+    return "other"
+
+
+def _uniform(weight: Tensor, a: float) -> bool:
+    size = weight.detach().float()
+    return size.abs().max().item() <= a * 1.00001 and abs(size.square().mean().sqrt().item() * 3**0.5 / a - 1) < 0.2
+
+
+def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
+        dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
+    """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
+
+    train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
+    lr: 学习率，大于 0；也可以是一个函数，每一步都重新问它（例如一个滑块）。
+    num_epochs: 轮数。
+    dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
+    gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
+    cuda_graph: 把一步录成 CUDA graph 再重放，小网络上启动核函数的时间就没有了；要一块 NVIDIA GPU，
+        网络的 forward 不能等 GPU（例如 .item()），也不能看 Python 里会变的值。还没有在 GPU 上验证过，所以默认不用。
+    参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
+    内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
+    """
+    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge,
+                       cuda_graph=cuda_graph):
+        if point is not None:
+            yield point
+
+
+def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
+          dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
+          position: Position | None = None) -> Iterator[Point | None]:
+    """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
+
+    随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
+    position: 从哪里开始，默认从头；走到哪里也记在里面。
+    几个进程一起训练时（见 `team`），各走各的那一份，梯度、损失和精度是全体的。
+    """
+    if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
+        raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
+    device = train.device
+    if cuda_graph:
+        _check_cuda_graph(device)
+    dtype = dtype or fast_dtype(device)
+    gauge = gauge or Gauge(device)
+    gauge.lap("drawing")  # 在这以前画好的坐标轴
+    keep_memory()
+    net.to(device, memory_format=torch.channels_last)
+    here = position or Position()
+    # 学习率和累计量留在设备上：GPU 不必每一步都等主机，录成 CUDA graph 的一步也看得到新的值
+    current_lr, sums = torch.ones((), device=device), torch.zeros(2, device=device)
+    if here.sums is not None:
+        sums.copy_(here.sums)
+    here.sums = sums
+    optimizer = torch.optim.SGD(net.parameters(), lr=current_lr, fused=True)
+    step = partial(_step, parallel(net, device), optimizer, sums, dtype, gauge)
+    if cuda_graph:
+        step = GraphedStep(step)
+    full = False
+    for epoch in range(here.epoch, num_epochs):
+        if here.order is None:
+            here.order, here.batch, here.seen = train.order(), 0, 0
+            sums.zero_()
+        net.train()
+        for i, (X, y) in enumerate(train.batches(here.order, here.batch), start=here.batch + 1):
+            gauge.lap("data")
+            rate = lr() if callable(lr) else lr
+            if not 0 < rate < math.inf:
+                raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
+            current_lr.fill_(rate)
+            try:
+                loss = step(X, y)
+            except RuntimeError as error:
+                if not _is_out_of_memory(error):
+                    raise
+                full = True
+            if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
+                del X, y, step
+                optimizer.zero_grad()
+                gc.collect()  # 互相抓着的也放掉；要四分之一秒，所以只在这里
+                release_memory(device)
+                raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
+                                  f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
+                                  f"{max(1, train.batch_size // 2)})。")
+            here.seen += len(y)
+            here.batch, here.lr = i, rate
+            gauge.lap("steps")
+            due = i * reports // len(train) > (i - 1) * reports // len(train)
+            if due:
+                mean_loss, train_acc = _means(here)
+                gauge.lap("steps")
+            # CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查；几个进程要一起停，也在报告时查
+            watched = mean_loss if due else loss.item() if device.type == "cpu" and not together() else 0.0
+            if not math.isfinite(watched):
+                raise FloatingPointError(
+                    f"第 {epoch + i / len(train):.2f} 轮的损失变成了 {watched}：学习率 {rate:g} 太大，"
+                    "参数已经溢出。请减小学习率，重新初始化网络再训练。")
+            if i < len(train):
+                yield Point(epoch + i / len(train), mean_loss, train_acc, None, rate) if due else None
+                gauge.lap("drawing")
+        right = yield from _evaluate(net, test, dtype, gauge)
+        mean_loss, train_acc = _means(here)
+        here.epoch, here.order = epoch + 1, None
+        yield Point(epoch + 1.0, mean_loss, train_acc, right.item() / test.images, here.lr)
+        gauge.lap("drawing")
+
+
+def _means(here: Position) -> tuple[float, float]:
+    """这一轮到此刻，全体的平均损失和精度。"""
+    return tuple((total(here.sums.clone()) / (here.seen * world_size())).tolist())
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _smaller(batch_size: int) -> str:
+    return "、".join(str(max(1, batch_size // part)) for part in (2, 4))
+
+
+def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> float:
+    """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
+    scoring = _evaluate(net, data, dtype or fast_dtype(data.device), Gauge(data.device))
+    while True:
+        try:
+            next(scoring)
+        except StopIteration as finished:
+            return finished.value.item() / data.images
+
+
+def _check_cuda_graph(device: torch.device) -> None:
+    if device.type != "cuda" or together():
+        raise ValueError("录 CUDA graph 要一块 NVIDIA GPU、一个进程；"
+                         + ("这次是几个进程。" if together() else f"这次的数据在 {device.type} 上。"))
+
+
+def _step(net: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor, dtype: torch.dtype, gauge: Gauge,
+          X: Tensor, y: Tensor) -> Tensor:
+    """一步：前向、损失、反向、更新，把更新之前的 (损失之和, 答对的张数) 加进 sums。
+
+    返回更新之前的平均损失，设备上的 0 维张量。从头到尾不等设备，形状只看 X、y，所以能录成 CUDA graph。
+    """
+    with torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
+        logits = net(X.to(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits, y)
+    gauge.sample()
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    loss, right = loss.detach(), (logits.detach().argmax(1) == y).sum()
+    sums += torch.stack((loss * len(y), right))
+    return loss
+
+
+def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
+    """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
+    right = torch.zeros((), dtype=torch.int64, device=data.device)
+    with evaluating(net):
+        for X, y in data:
+            # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
+            with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
+                right += (net(X.to(memory_format=torch.channels_last)).argmax(1) == y).sum()
+            gauge.lap("evaluation")
+            yield
+            gauge.lap("drawing")
+    return total(right)

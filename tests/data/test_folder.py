@@ -1,0 +1,140 @@
+"""folder.py：从 Fashion-MNIST 导出的真图片；损坏的、空的、对不上的都说得清楚。"""
+
+import os
+import shutil
+import subprocess
+import sys
+import warnings
+
+import pytest
+import torch
+from PIL import Image
+
+from helpers import fashion_mnist, saved_runs
+from helpers.__main__ import main
+from helpers.data.fashion import LABELS
+from helpers.data.folder import image_folder
+
+NAMES = [label.split()[1] for label in LABELS]  # t-shirt、trouser……
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """每类 20 张训练、5 张测试，大小不一，彩色、灰度和带透明的都有。"""
+    root = tmp_path_factory.mktemp("图片 文件夹")
+    for half, data, count in zip(("train", "val"), fashion_mnist(images=600, device="cpu"), (20, 5), strict=True):
+        for label, name in enumerate(NAMES[:4]):
+            folder = root / half / name
+            folder.mkdir(parents=True)
+            for i, image in enumerate(data.X[data.y == label][:count]):
+                picture = Image.fromarray(image[0].numpy()).convert(("L", "RGB", "RGBA")[i % 3])
+                picture.resize((28 + 7 * (i % 4), 28 + 5 * (i % 3))).save(folder / f"{i}.png")
+    return root
+
+
+@pytest.fixture
+def root(exported, tmp_path):
+    """自己的一份，可以弄坏。"""
+    return shutil.copytree(exported, tmp_path / "图片")
+
+
+def test_batches_are_rgb_and_cover_every_image(exported):
+    train, test = image_folder(exported, 16, 32, "cpu")
+    assert (train.images, test.images, len(train), len(test)) == (80, 20, 5, 2)
+    assert train.classes == tuple(sorted(NAMES[:4]))
+    batches = list(train)
+    X = torch.cat([X for X, _ in batches])
+    assert X.shape == (80, 3, 32, 32) and X.dtype == torch.float32 and X.min() >= 0 and 0.9 < X.max() <= 1
+    assert torch.cat([y for _, y in batches]).bincount().tolist() == [20] * 4
+    assert next(y for _, y in test).tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3]
+    assert next(test.some(8)).shape == (8, 3, 32, 32)
+
+
+def test_crops_change_every_epoch_and_repeat_with_the_seed(exported, monkeypatch):
+    train, test = image_folder(exported, 80, 32, "cpu")
+    torch.manual_seed(0)
+    (first, _), (second, _) = next(iter(train)), next(iter(train))
+    assert not torch.equal(first.sum(0), second.sum(0))
+    monkeypatch.setattr("helpers.data.folder._workers", lambda batches: 0)  # 与在几个进程里读无关
+    torch.manual_seed(0)
+    assert torch.equal(next(iter(train))[0], first) and torch.equal(next(iter(train))[0], second)
+    assert torch.equal(next(iter(test))[0], next(iter(test))[0])
+
+
+def test_skipping_gives_the_rest(exported):
+    train, _ = image_folder(exported, 16, 32, "cpu")
+    order = train.order()
+    whole, rest = list(train.batches(order)), list(train.batches(order, skip=3))
+    assert len(rest) == 2 and all(torch.equal(a[0], b[0]) for a, b in zip(whole[3:], rest, strict=True))
+
+
+def test_the_middle_is_what_torchvision_cuts(exported):
+    from torchvision import transforms
+    _, test = image_folder(exported, 5, 28, "cpu")
+    expected = transforms.Compose([transforms.Resize(32), transforms.CenterCrop(28), transforms.ToTensor()])
+    images = [expected(Image.open(path).convert("RGB")) for path, _ in test.files.samples[:5]]
+    assert (next(iter(test))[0] - torch.stack(images)).abs().max() < 0.02  # 张量与 PIL 的缩放差一点舍入
+
+
+def test_a_damaged_image_is_named_and_training_goes_on(root):
+    bad = root / "train" / NAMES[0] / "3.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    (root / "train" / NAMES[1] / "0.png").write_bytes(b"")
+    train, _ = image_folder(root, 16, 32, "cpu")
+    with pytest.warns(UserWarning, match="读不出来.*后面的一张代替") as said:
+        sizes = [len(y) for _, y in train]
+        list(train)
+    assert sizes == [16] * 5 and len(said) == 2 and any(str(bad) in str(each.message) for each in said)
+
+
+@pytest.mark.parametrize("spoil, says", [
+    (lambda root: [path.unlink() for path in (root / "train" / NAMES[1]).iterdir()], f"一张图也没有：{NAMES[1]}"),
+    (lambda root: shutil.rmtree(root / "val" / NAMES[2]), f"只在一半里有 {NAMES[2]}"),
+    (lambda root: shutil.rmtree(root / "val"), "一类一个文件夹"),
+    (lambda root: shutil.rmtree(root), "一类一个文件夹")])
+def test_what_cannot_work_is_said_before_it_starts(root, spoil, says, capsys):
+    spoil(root)
+    with pytest.raises(ValueError, match=says):
+        image_folder(root)
+    assert main(["run", "7.6", "--data", str(root)]) == 2 and says in capsys.readouterr().err
+
+
+SMALL = ["--size", "32", "--batch-size", "16", "--num-epochs", "2", "--c1", "8", "--c2", "8", "--c3", "8", "--c4", "8"]
+
+
+@pytest.mark.parametrize("command", [
+    [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]],
+    ids=["一个进程", "两个进程"])
+def test_the_command_trains_on_it(command, exported, tmp_path):
+    done = subprocess.run(
+        [*command, "-m", "helpers", "run", "7.6", "--data", exported, *SMALL], capture_output=True, text=True,
+        timeout=300, env=os.environ | {"COMPANION_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"})
+    assert done.returncode == 0, done.stderr[-3000:]
+    [run] = saved_runs(folder=tmp_path)
+    assert run.recipe["num_classes"] == 4 and run.recipe["images"] == 80 and run.last.epoch == 2
+    assert run.band is None and "不与官方结果比较" in run.verdict
+
+
+def test_images_and_data_together_are_refused(exported, capsys):
+    assert main(["run", "7.6", "--data", str(exported), "--images", "60"]) == 2
+    assert "不能再给 --images" in capsys.readouterr().err
+
+
+def test_every_network_takes_the_folder(exported):
+    from helpers.book.sections import NETWORKS, load
+    for section in NETWORKS:
+        plan = load(section).plan.on(str(exported))
+        assert plan.shape[1] == 3 and plan.settings["num_classes"] == 4
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert plan.meta()(torch.zeros(2, *plan.shape[1:], device="meta")).shape == (2, 4)
+
+
+def test_synchronized_batch_norm_wants_a_gpu(capsys, monkeypatch):
+    from helpers.__main__ import synchronized
+    monkeypatch.setattr("helpers.__main__.pick_device", lambda: torch.device("cpu"))
+    with pytest.raises(ValueError, match="要 GPU"):
+        synchronized(torch.nn.BatchNorm2d(3))
+    monkeypatch.setattr("helpers.__main__.pick_device", lambda: torch.device("cuda"))
+    net = synchronized(torch.nn.Sequential(torch.nn.BatchNorm2d(3)))
+    assert isinstance(net[0], torch.nn.SyncBatchNorm)

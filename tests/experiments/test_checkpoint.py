@@ -1,0 +1,120 @@
+"""checkpoint.py：接着训练与没有断过一样；存档任何时候都是完整的一份。"""
+
+import pickle
+import signal
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import Batches, fashion_mnist, train
+from helpers.training import loop
+
+
+def network():
+    """有暂退法和批量规范化的网络：随机数和统计量也要接得上。"""
+    return nn.Sequential(nn.Conv2d(1, 4, 5, stride=3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Dropout(),
+                         nn.Linear(256, 10))
+
+
+@pytest.fixture
+def fresh(tmp_path):
+    """从头开始或接着训练：(结果, 权重)。"""
+    def go(name, resume=False, seed=0, num_epochs=3, **changes):
+        torch.manual_seed(seed)
+        net = network()
+        run = train(net, *fashion_mnist(16, images=160, device="cpu"), lr=0.05, num_epochs=num_epochs,
+                    checkpoint=tmp_path / f"{name}.pt", resume=resume, **changes)
+        return run, torch.cat([value.flatten().float() for value in net.state_dict().values()])
+    return go
+
+
+def interrupt_at(monkeypatch, owner, name, call):
+    """第 call 次调用 owner.name 时按下中断。"""
+    original, calls = getattr(owner, name), []
+
+    def counted(*args, **options):
+        calls.append(1)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGINT)
+        return original(*args, **options)
+    monkeypatch.setattr(owner, name, counted)
+
+
+@pytest.mark.parametrize("owner, name, call, epoch", [
+    (loop, "_step", 14, 1.4), (loop, "_step", 20, 2), (loop, "_evaluate", 2, 2),
+    (Batches, "order", 2, 1.1)], ids=["在一轮中间", "最后一步", "评估时", "刚开始一轮"])
+def test_resumed_equals_unbroken_bit_for_bit(fresh, monkeypatch, owner, name, call, epoch, capsys):
+    whole, weights = fresh("whole")
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, owner, name, call)
+        broken, _ = fresh("broken")
+    assert broken.ended == "interrupted" and len(broken.points) < len(whole.points)
+    resumed, again = fresh("broken", resume=True, seed=7)  # 别的初始化，由存档盖过去
+    assert resumed.points == whole.points and torch.equal(weights, again)
+    assert "从存档接着训练" in capsys.readouterr().out
+
+
+def test_killed_between_checkpoints_repeats_the_epoch(fresh, monkeypatch):
+    whole, weights = fresh("whole")
+    original, calls = loop._step, []
+
+    def dying(*args):
+        calls.append(1)
+        if len(calls) == 17:
+            raise RuntimeError("进程没了")
+        return original(*args)
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(loop, "_step", dying)
+        fresh("broken")
+    resumed, again = fresh("broken", resume=True, seed=7)
+    assert resumed.points == whole.points and torch.equal(weights, again)
+
+
+def test_more_epochs_than_before(fresh):
+    whole, weights = fresh("whole", num_epochs=3)
+    fresh("short", num_epochs=2)
+    resumed, again = fresh("short", resume=True, num_epochs=3)
+    assert resumed.points == whole.points and torch.equal(weights, again)
+
+
+def test_without_resume_it_starts_over(fresh):
+    first, _ = fresh("a")
+    second, _ = fresh("a")
+    assert first.points == second.points
+
+
+@pytest.mark.parametrize("spoil", [
+    lambda path: path.write_bytes(path.read_bytes()[:-500]), lambda path: path.write_bytes(b""),
+    lambda path: path.write_bytes(pickle.dumps(print)), lambda path: torch.save({"net": 1}, path),
+    lambda path: torch.save(nn.Linear(2, 2), path)])
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_damaged_checkpoint_is_refused_in_words(fresh, tmp_path, spoil):
+    fresh("a", num_epochs=1)
+    spoil(tmp_path / "a.pt")
+    with pytest.raises(ValueError, match=r"读不出来.*删掉它"):
+        fresh("a", resume=True)
+
+
+def test_other_settings_are_refused_in_words(tmp_path):
+    net = network()
+    options = {"num_epochs": 1, "checkpoint": tmp_path / "a.pt"}
+    train(net, *fashion_mnist(16, images=160, device="cpu"), lr=0.05, **options)
+    before = [p.clone() for p in net.parameters()]
+    with pytest.raises(ValueError, match=r"批量 32 而不是 16.*--resume"):
+        train(net, *fashion_mnist(32, images=160, device="cpu"), lr=0.05, resume=True, **options)
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch):
+    fresh("a", num_epochs=1)
+    before = (tmp_path / "a.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"1234") and full())
+    with pytest.warns(UserWarning, match=r"存档没有存下来.*上一份还在"):
+        run, _ = fresh("a", num_epochs=2)
+    assert run.finished
+    assert (tmp_path / "a.pt").read_bytes() == before and not list(tmp_path.glob("*.tmp"))
+
+
+def full():
+    raise OSError(28, "磁盘满了")

@@ -1,0 +1,178 @@
+"""team.py：两个真的进程，与一个进程走得一样；死掉一个，重启之后接着走完。"""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from helpers import saved_runs
+from helpers.machine.team import may_hang, share_count, shares
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_HOST = ["--standalone", "--nproc-per-node=2"]
+
+# 同样的种子、合起来同样的批量；暂退法关掉，它的掩码在两个进程里本来就不同
+WORK = """
+import json, torch
+from torch import nn
+from helpers import accuracy, fashion_mnist, train, xavier
+from helpers.book.sections import load
+from helpers.machine.team import rank, shares, team, total, world_size
+
+with team():
+    found = {}
+    for make, widths, size, lr in ((load("7.1").lenet, {}, 28, 0.9),
+                                   (load("7.3").vgg11, {"ratio": 32, "hidden": 32}, 224, 0.05)):
+        torch.manual_seed(0)
+        net = make(**widths).apply(xavier)
+        for module in net.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0
+        data, test = fashion_mnist(128 // world_size(), size, 640)
+        test.X, test.y = test.X[:99], test.y[:99]
+        run = train(net, data, test, lr=lr, num_epochs=4, dtype=torch.float32)
+        found[make.__name__] = {"points": [(p.epoch, p.loss, p.train_acc, p.test_acc) for p in run.points],
+                                "accuracy": accuracy(net, test, torch.float32), "batch": run.recipe["batch_size"]}
+    for images in (640, 641):  # 每张图在一轮里出现几次
+        seen = torch.zeros(images)
+        for rows in shares(torch.randperm(images, generator=torch.Generator().manual_seed(0)), 64, even=True):
+            seen[rows] += 1
+        found[f"seen {images}"] = total(seen).int().bincount().tolist()
+    if rank() == 0:
+        print("结果", json.dumps(found))
+"""
+
+
+def work(command, tmp_path):
+    path = tmp_path / "work.py"
+    path.write_text(WORK, encoding="utf-8")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COMPANION_RUNS": str(tmp_path / "runs")}
+    done = subprocess.run([*command, path], capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("结果")]
+    return json.loads(line.removeprefix("结果"))
+
+
+def test_two_processes_equal_one(tmp_path):
+    two, one = work([*TORCHRUN, *ONE_HOST], tmp_path), work([sys.executable], tmp_path)
+    for name in ("lenet", "vgg11"):
+        ours, expected = two[name]["points"], one[name]["points"]
+        assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
+        for (epoch, loss, train_acc, test_acc), (*when, loss_1, train_1, test_1) in zip(ours, expected, strict=True):
+            assert [epoch] == when and loss == pytest.approx(loss_1, abs=1e-4)
+            assert train_acc == pytest.approx(train_1, abs=2 / 640)
+            assert test_acc == (test_1 if test_1 is None else pytest.approx(test_1, abs=2 / 99))
+        assert two[name]["accuracy"] == pytest.approx(ours[-1][3])
+    assert two["seen 640"] == [0, 640] and two["seen 641"] == [1, 640]  # 一张分不匀，这一轮不用；没有一张用两次
+    assert len(list((tmp_path / "runs").glob("*.json"))) == 4  # 两边各两次：只有 0 号进程存
+
+
+@pytest.mark.parametrize("images, batch_size, world", [(640, 64, 2), (641, 64, 2), (7, 4, 3), (1, 4, 2), (100, 7, 4)])
+@pytest.mark.parametrize("even", [True, False])
+def test_shares_cover_everything_once(images, batch_size, world, even, monkeypatch):
+    monkeypatch.setattr("helpers.machine.team.world_size", lambda: world)
+    taken, lengths = [], []
+    for rank in range(world):
+        monkeypatch.setattr("helpers.machine.team.rank", lambda rank=rank: rank)
+        parts = list(shares(torch.arange(images), batch_size, even=even))
+        assert len(parts) == share_count(images, batch_size, even=even)
+        assert all(len(part) <= batch_size for part in parts)
+        taken += torch.cat(parts).tolist() if parts else []
+        lengths.append([len(part) for part in parts])
+    assert len(set(taken)) == len(taken) and (len(taken) > images - world if even else len(taken) == images)
+    assert not even or all(each == lengths[0] for each in lengths)
+
+
+def command_line(*options):
+    return ["-m", "helpers", "run", "7.1", "--images", "6000", "--batch-size", "16", "--dtype", "float32", *options]
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def wait_until(condition, process, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("agents, victim, options, environment", [
+    (1, 1, ONE_HOST, {}),
+    # 两台主机：同样的命令起两次，README 里的那个环境变量
+    (2, 0, ["--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d", "--rdzv-id=1"],
+     {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})], ids=["one host", "two hosts"])
+def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, options, environment, tmp_path):
+    if agents > 1:
+        options = [*options, f"--rdzv-endpoint=localhost:{free_port()}"]
+    command = [*TORCHRUN, *options, "--max-restarts=2", *command_line("--num-epochs", "4", "--resume")]
+    logs = [tmp_path / f"{agent}.txt" for agent in range(agents)]
+    environment = os.environ | environment | {"COMPANION_RUNS": str(tmp_path)}
+    torchruns = []
+    for log in logs:
+        with log.open("w") as file:
+            torchruns.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))
+    try:
+        wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, torchruns[0])
+        workers = [child for torchrun in torchruns for child in psutil.Process(torchrun.pid).children(recursive=True)
+                   if child.cmdline()[1:5] == ["-u", "-m", "helpers", "run"]]
+        assert len(workers) == 2
+        workers[victim].kill()
+        codes = [torchrun.wait(timeout=120) for torchrun in torchruns]
+    finally:
+        for torchrun in torchruns:
+            torchrun.terminate()  # 卡住时，工作进程也跟着结束
+    said = "".join(log.read_text(encoding="utf-8") for log in logs)
+    assert codes == [0] * agents and "从存档接着训练" in said, said[-3000:]
+    assert "可能一直等下去" not in said
+    run = saved_runs("lenet", folder=tmp_path)[-1]
+    assert run.finished
+    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 21)], abs=0.01)
+
+
+def test_the_missing_variable_is_noticed():
+    assert may_hang({"TORCHELASTIC_MAX_RESTARTS": "3"})
+    assert not may_hang({"TORCHELASTIC_MAX_RESTARTS": "0"})
+    assert not may_hang({"TORCHELASTIC_MAX_RESTARTS": "3", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
+def test_an_interrupted_command_is_resumed(tmp_path):
+    environment = os.environ | {"COMPANION_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, *command_line("--num-epochs", "4", "--resume")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, process)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    out, error = process.communicate(timeout=60)
+    assert process.returncode == 1 and "中断" in out and "--resume" in out and "Traceback" not in error
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    assert done.returncode == 0 and "从存档接着训练" in done.stdout
+    broken, run = saved_runs(folder=Path(tmp_path))
+    assert broken.ended == "interrupted" and run.finished and run.points[:len(broken.points)] == broken.points
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
+def test_an_interrupted_team_keeps_a_checkpoint_and_is_quiet(tmp_path):
+    process = subprocess.Popen(
+        [*TORCHRUN, *ONE_HOST, *command_line("--num-epochs", "4")], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
+    checkpoint = tmp_path / "checkpoints" / "lenet.pt"
+    wait_until(checkpoint.exists, process)
+    before = checkpoint.stat().st_mtime_ns
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[0]
+    assert checkpoint.stat().st_mtime_ns > before and "接着训练：同样的命令" in said
+    assert "RuntimeError" not in said and "[rank" not in said  # 0 号先走，别的进程不该报错

@@ -1,0 +1,97 @@
+"""forecast.py：预计的内存与 autograd 真正存下的比，与 networks.md 的数比（见 test_7_7）。"""
+
+import gc
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import fashion_mnist, forecast, xavier
+from helpers.book.sections import NETWORKS, load
+from helpers.network.forecast import GB
+from helpers.training.loop import steps
+
+SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
+
+
+def really_saved(net, X, dtype):
+    """真的走一次前向，数 autograd 存下的字节；权重和统计量不算。"""
+    kept = {}
+
+    def keep(tensor):
+        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast(
+            "cpu", dtype, enabled=dtype != torch.float32):
+        nn.functional.cross_entropy(net(X), torch.zeros(len(X), dtype=torch.long))
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    return sum(size for key, size in kept.items() if key not in own)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("section", NETWORKS)
+def test_activations_are_what_autograd_saves(section, dtype):
+    widths = {"ratio": 4} if section == "7.3" else {}
+    net, size = getattr(load(section), NETWORKS[section])(**widths).train(), SIZES[section]
+    X = torch.rand(4, 1, size, size).to(memory_format=torch.channels_last)
+    need = forecast(net, (1, 1, size, size), 4, dtype=dtype)
+    net.to(memory_format=torch.channels_last)
+    assert need.activations + need.copies == pytest.approx(really_saved(net, X, dtype), rel=0.1)
+
+
+def test_weights_and_gradients():
+    need = forecast(load("7.2").alexnet(), (1, 1, 224, 224), 1)
+    assert need.weights == need.gradients == 4 * 46_764_746
+
+
+def test_the_network_is_left_alone_and_nothing_is_allocated():
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Dropout(), nn.Flatten(), nn.Linear(2704, 10)).eval()
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    forecast(net, (1, 1, 28, 28), 1024)
+    assert not any(module.training for module in net.modules())
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
+    with torch.device("meta"):
+        huge = load("7.3").vgg11(hidden=100_000)
+    assert forecast(huge, (1, 1, 224, 224), 1).weights > 40 * GB
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # 挨个看对象时，torch 会说它们过时了
+def test_no_tensor_stays_behind():
+    """滑块每动一次就预计一次：计算图里的张量都要放掉。"""
+    def alive():
+        gc.collect()
+        return sum(isinstance(thing, torch.Tensor) for thing in gc.get_objects())
+
+    plan = load("7.1").plan.book
+    net = plan.meta()
+    before = alive()
+    forecast(net, plan.shape, 64)
+    assert alive() == before
+
+
+def test_the_largest_batch_is_the_largest():
+    need = forecast(load("7.6").resnet18(), (1, 1, 96, 96), 1)
+    batch = need.largest_batch(4 * GB)
+    totals = [forecast(load("7.6").resnet18(), (1, 1, 96, 96), b).total for b in (batch, batch + 1)]
+    assert totals[0] <= 4 * GB < totals[1]
+    assert need.largest_batch(1e6) == 0
+
+
+def test_a_timed_forecast_is_about_right():
+    need = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, timed=True)
+    assert 0.1 < need.seconds < 600 and "一轮" in repr(need) and "4 GB 放得下" in repr(need)
+
+
+def test_the_real_peak_is_near(tmp_path):
+    """一个激活占大头的网络，真的训练几步，进程增加的内存与预计差不到四成。"""
+    from helpers.machine.gauge import Gauge
+
+    net = load("7.4").nin().apply(xavier)
+    train, test = fashion_mnist(32, 224, 96, device="cpu")
+    gauge = Gauge(torch.device("cpu"))
+    training = steps(net, train, test, lr=0.01, num_epochs=1, dtype=torch.float32, gauge=gauge)
+    for _ in range(2):
+        next(training)
+    training.close()
+    need = forecast(net, (1, 1, 224, 224), 32, dtype=torch.float32)
+    assert need.total == pytest.approx(gauge.peak + need.weights, rel=0.4)

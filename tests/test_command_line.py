@@ -1,0 +1,70 @@
+"""命令行与体检：python -m helpers run、doctor。"""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from helpers import doctor, paths, saved_runs
+from helpers.__main__ import main, parse_changes
+
+
+def test_run_trains_and_saves(capsys):
+    assert main(["run", "7.1", "--num-epochs", "2", "--images=320", "--batch_size", "32", "--c1", "8"]) == 0
+    out = capsys.readouterr().out
+    [run] = saved_runs("lenet")
+    assert run.recipe["c1"] == 8 and run.last.epoch == 2 and run.seed == 0
+    assert "c1=8" in out and "第 2/2 轮" in out and "判断" in out and "<Figure" not in out
+
+
+def test_full_is_the_book_and_the_seed_is_kept(monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr("helpers.__main__.train", lambda net, *data, plan, **options: seen.append(plan) or FINISHED)
+    main(["run", "7.6", "--full", "--seed", "4"])
+    assert seen[0].is_book and seen[0].size == 96 and seen[0].images is None
+    assert torch.initial_seed() == 4
+
+
+class FINISHED:
+    """一次结束了的训练。"""
+
+    finished, ended = True, "done"
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["run", "9.9"], "没有第 '9.9' 节"), (["run", "7.1", "--c9", "3"], "没有 c9"),
+    (["run", "7.1", "--lr", "abc"], "看不懂"), (["run", "7.1", "--lr"], "--名字 值"),
+    (["run", "7.1", "5"], "--名字 值"),
+    pytest.param(["run", "7.1", "--cuda-graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
+        torch.cuda.is_available(), reason="有 CUDA 显卡就能用")),
+    (["run", "7.1", "--lr", "-1"], "大于 0"), (["run", "7.1", "--images", "3"], "images 应当是 10 到 60000"),
+    (["run", "7.1", "--size", "20"], "走不通"), (["run", "7.1", "--num-epochs", "0"], "正整数")])
+def test_bad_options_are_one_chinese_sentence(arguments, message, capsys):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert message in error and "Traceback" not in error
+
+
+def test_options_are_parsed():
+    assert parse_changes(["--lr=0.1", "--conv-arch", "((1, 64), (1, 128))"]) == {
+        "lr": 0.1, "conv_arch": ((1, 64), (1, 128))}
+
+
+def test_doctor_finds_this_machine_healthy():
+    done = subprocess.run([sys.executable, "-m", "helpers", "doctor"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "torch" in done.stdout and "汉字字体" in done.stdout and "✗" not in done.stdout
+
+
+def test_doctor_finds_a_damaged_file_and_a_missing_font(monkeypatch, tmp_path):
+    monkeypatch.setattr(paths, "FASHION_MNIST", tmp_path)
+    monkeypatch.setattr(paths, "FONT", tmp_path / "none.otf")
+    bad = {check.name for check in doctor.examine() if not check.good}
+    assert bad == {*doctor.FILES, "font"}
+
+
+def test_doctor_command_fails_when_something_is_wrong(monkeypatch, capsys):
+    monkeypatch.setattr("helpers.__main__.examine", lambda: [doctor.Check("甲", False, "乙", "丙")])
+    assert main(["doctor"]) == 1
+    assert "✗ 甲：乙\n  → 丙" in capsys.readouterr().out

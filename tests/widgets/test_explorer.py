@@ -1,0 +1,241 @@
+"""explorer.py：滑块、重算的次数、训练与停止，不经过浏览器。"""
+
+import asyncio
+import threading
+import time
+
+import pytest
+from torch import nn
+
+from helpers import Explorer, budget, saved_runs
+from helpers.book.sections import load
+from helpers.training.loop import steps
+
+lenet = load("7.1").lenet
+
+
+@pytest.fixture
+def explorer():
+    return Explorer(budget(lenet, lr=0.9).change(batch_size=32, images=320, num_epochs=3),
+                    c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
+
+
+def test_the_book_is_shown_unmarked(explorer):
+    assert explorer.values == {"c1": 6, "c2": 16, "size": 28, "lr": 0.9}
+    assert "61,706" in explorer.table.value and "与书上的网络相同" in explorer.table.value
+    assert "background" not in explorer.table.value
+
+
+def test_a_move_recomputes_and_marks_what_differs(explorer):
+    started = time.perf_counter()
+    explorer.sliders["c1"].value = 8
+    assert time.perf_counter() - started < 0.1
+    assert "1×8×28×28" in explorer.table.value and "background" in explorer.table.value
+    explorer.reset()
+    assert "background" not in explorer.table.value
+
+
+def test_an_impossible_size_is_said_and_the_next_move_works(explorer):
+    explorer.sliders["c1"].value = 12
+    assert "参数是书上的 1.04 倍，乘加是 1.86 倍" in explorer.table.value
+    explorer.reset()
+    explorer.sliders["size"].value = 20
+    assert "#d62728" in explorer.table.value and "28 到 31" in explorer.table.value
+    explorer.sliders["size"].value = 30
+    assert "1×6×30×30" in explorer.table.value
+
+
+def test_an_exception_in_the_network_function_is_said():
+    def fragile(width=6):
+        return nn.Sequential(nn.Conv2d(1, 8 // (width - 5), 3))
+    explorer = Explorer(budget(fragile), width=(1, 9))
+    explorer.sliders["width"].value = 5
+    assert "division" in explorer.table.value and "✗" in explorer.table.value
+    explorer.sliders["width"].value = 7
+    assert "1×4×26×26" in explorer.table.value
+
+
+def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
+    computed = []
+    original = explorer._measure
+    explorer._measure = lambda: computed.append(1) or original()
+
+    async def drag():
+        for i in range(100):
+            explorer.sliders["c1"].value = 1 + i % 32
+        explorer.sliders["c1"].value = 13
+        await asyncio.sleep(0.3)
+    asyncio.run(drag())
+    assert 1 <= len(computed) <= 3 and "1×13×28×28" in explorer.table.value
+
+
+def test_build_gives_the_network_on_the_sliders(explorer):
+    explorer.sliders["c1"].value = 9
+    net = explorer.build()
+    assert net[0].out_channels == 9 and not next(net.parameters()).is_meta
+    explorer.sliders["size"].value = 20
+    with pytest.raises(ValueError, match="走不通"):
+        explorer.build()
+
+
+def test_training_keeps_curves_and_frees_the_buttons(explorer):
+    asyncio.run(explorer.train())
+    explorer.sliders["c1"].value = 8
+    asyncio.run(explorer.train())
+    assert [run.recipe["c1"] for run in explorer.runs] == [6, 8] and "c1 8" in explorer.runs[1].name
+    assert all(run.finished and run.last.epoch == 3 for run in explorer.runs) and len(saved_runs("lenet")) == 2
+    assert not explorer.train_button.disabled and explorer.stop_button.disabled
+    assert "完成" in explorer.message.value and bytes(explorer.picture.value).startswith(b"\x89PNG")
+
+
+def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monkeypatch):
+    asked = []
+    monkeypatch.setattr("helpers.widgets.explorer.steps", slow_steps(asked))
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.35)
+        explorer.sliders["lr"].value = 0.5
+        assert explorer.train_button.disabled and not explorer.stop_button.disabled
+        assert "正在训练：书上的值" in explorer.message.value
+        explorer.train_button.click()  # 第二次按不起作用
+        await asyncio.sleep(0.3)
+        assert "正在训练，先按「停止」" in explorer.message.value
+        explorer.message.value = ""
+        explorer.select(1)
+        assert "正在训练，先按「停止」" in explorer.message.value
+        explorer.stop_button.click()
+        started = time.perf_counter()
+        await explorer._task
+        return time.perf_counter() - started
+    assert asyncio.run(scene()) < 0.25
+    assert asked[0] == pytest.approx(0.9) and asked[-1] == pytest.approx(0.5, rel=0.02) and len(asked) < 10
+    assert Explorer._active is None and not explorer.train_button.disabled
+
+
+def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.widgets.explorer.steps", slow_steps([]))
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.15)
+        newer = Explorer(explorer.plan)
+        training = asyncio.ensure_future(newer.train())
+        await explorer._task
+        assert "停在" in explorer.message.value
+        await asyncio.sleep(0.15)
+        assert Explorer._active is newer
+        newer.stop()
+        await training
+    asyncio.run(scene())
+
+
+def slow_steps(asked):
+    """每步 0.1 秒的训练：足够看清先后。"""
+    def steps(net, train, test, *, lr, **options):
+        while True:
+            asked.append(lr())
+            time.sleep(0.1)
+            yield None
+    return steps
+
+
+def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
+    def steps(*args, **options):
+        raise FloatingPointError("学习率 10 太大")
+        yield
+    monkeypatch.setattr("helpers.widgets.explorer.steps", steps)
+    asyncio.run(explorer.train())
+    assert "溢出" in explorer.message.value and "学习率 0.9 太大" in explorer.message.value
+    assert "#d62728" in explorer.message.value and explorer.runs[0].ended == "diverged"
+
+
+def test_sliders_start_at_the_plan_and_reset_to_the_book():
+    plan = budget(lenet, lr=0.9, size=28).change(c1=3, size=29, lr=0.5)
+    explorer = Explorer(plan, c1=(1, 32), size=(16, 48))
+    assert explorer.values == {"c1": 3, "size": 29, "lr": pytest.approx(0.5, rel=0.02)}
+    assert "background" in explorer.table.value and "1×6×28×28" in explorer._repr_mimebundle_()["text/html"]
+    explorer.reset()
+    assert explorer.values == {"c1": 6, "size": 28, "lr": pytest.approx(0.9)}
+
+
+def test_choices_and_switches_become_their_own_widgets():
+    def chosen(kind="a", deep=True, rate=0.5):
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    explorer = Explorer(budget(chosen), kind=["a", "b"], deep=True, rate=(0.0, 0.9))
+    assert [type(s).__name__ for s in explorer.sliders.values()] == [
+        "SelectionSlider", "Checkbox", "FloatSlider", "IntSlider", "FloatLogSlider"]
+
+
+def test_without_a_kernel_the_table_is_in_the_bundle(explorer):
+    bundle = explorer._repr_mimebundle_()
+    assert "61,706" in bundle["text/html"] and bundle["text/plain"] == "Explorer(lenet, (1, 1, 28, 28))"
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+def test_runs_are_listed_and_come_back_after_a_restart(explorer):
+    explorer.sliders["c1"].value = 8
+    asyncio.run(explorer.train())
+    explorer.reset()
+    asyncio.run(explorer.train())
+    again = Explorer(explorer.plan, c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
+    assert again.runs == explorer.runs
+    texts = [cell.value for cell in again.history.children if hasattr(cell, "value")]
+    assert any("c1 8" in text for text in texts) and "61,706" in texts and "416,520" in texts
+
+
+def test_choosing_a_run_brings_back_its_values_and_curve(explorer):
+    explorer.sliders["c1"].value, explorer.sliders["lr"].value = 8, 0.5
+    asyncio.run(explorer.train())
+    explorer.reset()
+    empty = bytes(explorer.picture.value)
+    buttons = [cell for cell in explorer.history.children if hasattr(cell, "click")]
+    buttons[0].click()
+    assert explorer.values["c1"] == 8 and explorer.values["lr"] == pytest.approx(0.5, rel=0.02)
+    assert bytes(explorer.picture.value) != empty and "第 1 次" in explorer.message.value
+
+
+def test_a_saved_tuple_finds_its_option():
+    plan = load("7.3").plan
+    vgg = Explorer(plan, conv_arch=[("小", ((1, 64), (1, 128))), ("VGG-11", plan.settings["conv_arch"])])
+    vgg._set(vgg.values | {"conv_arch": [[1, 64], [1, 128]]})
+    assert vgg.values["conv_arch"] == ((1, 64), (1, 128))
+
+
+def test_what_does_not_fit_is_refused(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.widgets.explorer.memory_limit", lambda device: 22e6)
+    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 22e6)
+    explorer.sliders["c1"].value = 32
+    assert "放不下" in explorer.table.value and "批量至多" in explorer.table.value
+    asyncio.run(explorer.train())
+    assert "放不下；批量至多" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
+    assert explorer.runs == [] and not explorer.train_button.disabled
+
+
+def test_the_table_of_runs_has_the_first_words_of_the_diagnosis(explorer, monkeypatch):
+    for findings in ([], ["平台期：损失停在 1.2"]):
+        monkeypatch.setattr("helpers.experiments.run.diagnose", lambda *args, findings=findings: findings)
+        asyncio.run(explorer.train())
+    shown = [child.value for child in explorer.history.children[6:] if hasattr(child, "value")]
+    assert shown[4::5] == ["正常", "平台期"]
+
+
+def test_the_diagnosis_is_said(explorer):
+    explorer.sliders["lr"].value = 0.1
+    asyncio.run(explorer.train())
+    assert "学习率 0.1 太小（书上是 0.9）" in explorer.message.value
+
+
+def test_the_kernels_own_threads_end_before_the_training(explorer, monkeypatch):
+    """训练在另一个线程里；两队 OpenMP 线程合起来比核多，就慢一倍。"""
+    events = []
+
+    def watched(*args, **options):
+        for turn in steps(*args, **options):
+            events.append(("step", threading.current_thread() is threading.main_thread()))
+            yield turn
+    monkeypatch.setattr("helpers.widgets.explorer.steps", watched)
+    monkeypatch.setattr("helpers.widgets.explorer.release_threads",
+                        lambda: events.append(("release", threading.current_thread() is threading.main_thread())))
+    asyncio.run(explorer.train())
+    assert events[0] == ("release", True) and set(events[1:]) == {("step", False)}
