@@ -30,8 +30,7 @@ import torch
 from kernel import Kernel, printed, size
 from report import report, write_readme
 
-from helpers import fast_dtype, pick_device
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, fast_dtype, load, pick_device
 from helpers.data.fashion import FILES
 from helpers.paths import FASHION_MNIST
 

@@ -6,7 +6,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 import torch
 from helpers import fashion_mnist, pick_device, train, xavier
-from helpers.book.sections import load
+from helpers import load
 
 def start(section, images):
     # 书上的网络、边长、批量；两边从同样的权重开始
@@ -115,7 +115,7 @@ TRACE = """
 import json, time
 import torch
 from helpers import trace
-from helpers.book.sections import load
+from helpers import load
 
 def ours(net, shape):
     trace(net, shape)
@@ -144,7 +144,7 @@ def depth(convolutions):
 
 SLIDER = """
 from helpers import Explorer
-from helpers.book.sections import load
+from helpers import load
 explorer = Explorer(load(SECTION).plan, **RANGES)
 explorer
 """

@@ -1,12 +1,15 @@
 """《现代卷积神经网络》七本笔记本共用的小工具，按读者遇到的次序列出。"""
 
+from helpers.book.sections import NETWORKS, load
 from helpers.data.fashion import LABELS, Batches, fashion_mnist
 from helpers.machine.device import fast_dtype, pick_device
 from helpers.network.trace import Layer, Trace, input_sizes, trace
 from helpers.book.claims import check
-from helpers.training.loop import Point, accuracy, fit, kaiming, xavier
+from helpers.training.loop import Point, accuracy, fit
+from helpers.network.initialization import kaiming, xavier
 from helpers.book.official import official_band, reference_runs
-from helpers.pictures.curves import LivePlot, Picture, compare_curves
+from helpers.pictures.curves import LivePlot, compare_curves
+from helpers.pictures.canvas import Picture
 from helpers.pictures.networks import block_stacks, dense_arcs, describe, layer_stacks
 from helpers.pictures.flow import branches, flow_chart, skip_paths, stage_columns
 from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
@@ -20,6 +23,7 @@ from helpers.widgets.sliders import Interactive
 from helpers.widgets.explorer import Explorer
 
 __all__ = [
+    "NETWORKS", "load",
     "LABELS", "Batches", "fashion_mnist",
     "fast_dtype", "pick_device",
     "Layer", "Trace", "input_sizes", "trace",

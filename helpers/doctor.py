@@ -16,7 +16,7 @@ from helpers import paths
 from helpers.data.fashion import FILES, read_idx
 from helpers.machine.device import fast_dtype, memory_limit, pick_device
 from helpers.network.forecast import megabytes
-from helpers.pictures.curves import FONT
+from helpers.pictures.canvas import FONT
 
 _INSTALL = "pip install -r requirements.txt"
 

@@ -7,8 +7,7 @@ import imagenet
 import pytest
 import report
 
-from helpers import input_sizes, official_band, trace
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, input_sizes, load, official_band, trace
 from helpers.paths import NOTEBOOKS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

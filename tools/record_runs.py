@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-from helpers import kaiming, train, xavier
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, kaiming, load, train, xavier
 from helpers.experiments.plan import Plan
 from helpers.experiments.run import Run
 

@@ -13,9 +13,9 @@ from helpers.data.fashion import Half, fashion_mnist
 from helpers.experiments.settings import label, show
 from helpers.machine.device import memory_limit, pick_device
 from helpers.network.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
+from helpers.network.initialization import xavier
 from helpers.network.trace import trace
-from helpers.pictures.curves import Picture, grid_picture
-from helpers.training.loop import xavier
+from helpers.pictures.canvas import Picture, grid_picture
 
 
 @dataclass(frozen=True)

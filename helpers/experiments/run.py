@@ -25,10 +25,12 @@ from helpers.machine.device import fast_dtype, memory_limit, release_memory
 from helpers.machine.gauge import Gauge, start_over
 from helpers.machine.team import rank, together, world_size
 from helpers.network.forecast import forecast, megabytes
+from helpers.network.initialization import recognize
 from helpers.network.trace import trace
 from helpers.paths import runs_folder
-from helpers.pictures.curves import LivePlot, Picture, draw_curves, grid_picture
-from helpers.training.loop import Point, Position, fit, initialization, steps
+from helpers.pictures.canvas import Picture, grid_picture
+from helpers.pictures.curves import LivePlot, draw_curves
+from helpers.training.loop import Point, Position, fit, steps
 
 _PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "loop": "自己写的循环", "drawing": "画图"}
 
@@ -153,7 +155,7 @@ class Recording:
         self.shape = (1, train.channels, train.size, train.size)
         self.recipe = plain((plan.settings if plan else {}) | {
             "batch_size": train.batch_size * world_size(), "size": train.size, "images": train.images, "lr": lr,
-            "num_epochs": num_epochs, "init": initialization(net), "params": count_params(net),
+            "num_epochs": num_epochs, "init": recognize(net), "params": count_params(net),
             "macs": trace(net, self.shape).macs} | ({"processes": world_size()} if together() else {}))
         self.book = plain(plan.book.settings | {"params": count_params(plan.book.meta())}) if plan else {}
         if plan and self.recipe["params"] == count_params(plan.meta()):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from wcwidth import wcswidth
 
 from helpers.network.trace import Trace, trace
-from helpers.pictures.curves import BLUE, GREY, ORANGE, Picture, chinese, picture
+from helpers.pictures.canvas import BLUE, GREY, ORANGE, Picture, chinese, picture
 from helpers.pictures.networks import ACTIVATIONS, COLORS, describe
 
 _ARROW = {"arrowstyle": "-|>", "color": "#666666", "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}

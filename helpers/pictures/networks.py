@@ -7,7 +7,7 @@ from matplotlib.patches import FancyBboxPatch
 from torch import nn
 
 from helpers.network.trace import trace
-from helpers.pictures.curves import Picture, chinese, picture
+from helpers.pictures.canvas import Picture, chinese, picture
 
 # 淡色底、深色字，在亮色和暗色主题里都看得清
 COLORS = {"Conv2d": "#cfe2f3", "Linear": "#f9cb9c", "pool": "#d9ead3", "other": "#eeeeee"}

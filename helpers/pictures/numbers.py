@@ -10,7 +10,7 @@ from torch import Tensor
 
 from helpers.book.official import Band
 from helpers.network.trace import Trace
-from helpers.pictures.curves import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
 
 
 def dots(values: dict[str, Sequence[float]], label: str) -> Picture:

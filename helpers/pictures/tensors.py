@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from helpers.data.fashion import LABELS
 from helpers.network.borrow import evaluating
 from helpers.network.trace import Trace
-from helpers.pictures.curves import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, chinese, picture
 from helpers.pictures.flow import PATH_COLORS
 from helpers.pictures.networks import describe
 

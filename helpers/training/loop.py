@@ -53,44 +53,6 @@ class Point:
     lr: float | None = None
 
 
-def xavier(module: nn.Module) -> None:
-    """Xavier 均匀初始化全连接层和卷积层的权重，用法是 `net.apply(xavier)`。
-
-    U(-a, a)，a = sqrt(6 / (n_in + n_out))；Glorot 与 Bengio，2010。
-    """
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.xavier_uniform_(module.weight)
-
-
-def kaiming(module: nn.Module) -> None:
-    """Kaiming 均匀初始化全连接层和卷积层的权重，为 ReLU 设计，用法同 `xavier`。
-
-    U(-a, a)，a = sqrt(6 / n_in)：ReLU 把一半的信号变成 0，方差要加倍来补；何恺明等，2015。
-    """
-    if isinstance(module, nn.Linear | nn.Conv2d):
-        nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
-
-
-def initialization(net: nn.Module) -> str:
-    """看权重的大小，认出网络是怎样初始化的："xavier"、"kaiming" 或 "default"（PyTorch 默认）；
-    都不是就是 "other"，例如已经训练过。
-
-    三种都是 U(-a, a)：每一层的最大值不超过 a，均方根是 a/√3。太小的层不看；没有够大的层返回 "other"。
-    """
-    layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.weight.numel() >= 100]
-    for name, bound in (("xavier", lambda n_in, n_out: (6 / (n_in + n_out)) ** 0.5),
-                        ("kaiming", lambda n_in, n_out: (6 / n_in) ** 0.5),
-                        ("default", lambda n_in, n_out: (1 / n_in) ** 0.5)):
-        if layers and all(_uniform(weight, bound(*nn.init._calculate_fan_in_and_fan_out(weight))) for weight in layers):
-            return name
-    return "other"
-
-
-def _uniform(weight: Tensor, a: float) -> bool:
-    size = weight.detach().float()
-    return size.abs().max().item() <= a * 1.00001 and abs(size.square().mean().sqrt().item() * 3**0.5 / a - 1) < 0.2
-
-
 def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
         dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。

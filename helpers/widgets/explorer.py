@@ -15,7 +15,8 @@ from helpers.experiments.settings import describe_changes
 from helpers.machine.device import fast_dtype, memory_limit, pick_device, release_threads
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.trace import Trace, trace
-from helpers.pictures.curves import Curves, LivePlot, Picture
+from helpers.pictures.canvas import Picture
+from helpers.pictures.curves import Curves, LivePlot
 from helpers.training.loop import steps
 from helpers.widgets.sliders import RED, Settle, choose, first_line, make_slider
 

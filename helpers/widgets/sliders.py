@@ -11,7 +11,7 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from helpers.experiments.settings import plain
-from helpers.pictures.curves import Picture
+from helpers.pictures.canvas import Picture
 
 RED = "color:#d62728"
 _SETTLE, _PATIENCE = 0.01, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久

@@ -121,7 +121,7 @@ def test_images_and_data_together_are_refused(exported, capsys):
 
 
 def test_every_network_takes_the_folder(exported):
-    from helpers.book.sections import NETWORKS, load
+    from helpers import NETWORKS, load
     for section in NETWORKS:
         plan = load(section).plan.on(str(exported))
         assert plan.shape[1] == 3 and plan.settings["num_classes"] == 4

@@ -7,8 +7,7 @@ import torch
 from support.recorded import BROKEN, HEALTHY
 from torch import nn
 
-from helpers import budget, dead_relus, diagnose, fashion_mnist, fit, train, xavier
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, budget, dead_relus, diagnose, fashion_mnist, fit, load, train, xavier
 from helpers.training.loop import Point
 
 lenet, nin = load("7.1").lenet, load("7.4").nin

@@ -11,8 +11,7 @@ import torch
 from torch import nn
 
 import helpers.machine.device
-from helpers import Plan, budget, fashion_mnist, kaiming, xavier
-from helpers.book.sections import load
+from helpers import Plan, budget, fashion_mnist, kaiming, load, xavier
 from helpers.machine.device import fast_dtype, pick_device
 from helpers.training.loop import fit
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import budget, compare, export_csv, fashion_mnist, kaiming, saved_runs, train, xavier
-from helpers.book.sections import load
+from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.run import save
 from helpers.machine.gauge import Gauge
-from helpers.training.loop import Point, fit, initialization
+from helpers.network.initialization import recognize
+from helpers.training.loop import Point, fit
 
 lenet = load("7.1").lenet
 
@@ -169,10 +169,10 @@ def test_compare_and_csv(run, tmp_path):
 def test_initialization_is_recognized(section):
     plan = load(section).plan
     for init, name in ((xavier, "xavier"), (kaiming, "kaiming"), (lambda module: None, "default")):
-        assert initialization(plan.make(**plan.widths).apply(init)) == name
+        assert recognize(plan.make(**plan.widths).apply(init)) == name
     net = lenet().apply(xavier)
     list(fit(net, *fashion_mnist(32, images=320, device="cpu"), lr=0.9, num_epochs=1))
-    assert initialization(net) == "other"
+    assert recognize(net) == "other"
 
 
 def test_json_is_plain(run, runs_folder):

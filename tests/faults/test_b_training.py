@@ -89,14 +89,14 @@ def test_B3_stuck_at_one_tenth(subject):
 INTERRUPTED = {
     "ours": """
 from helpers import fashion_mnist, train, xavier
-from helpers.book.sections import load
+from helpers import load
 net = load("7.1").lenet().apply(xavier)
 run = train(net, *fashion_mnist(64), lr=0.9, num_epochs=50)
 """,
     "naive": """
 import torch
 from helpers import fashion_mnist
-from helpers.book.sections import load
+from helpers import load
 net, points, shown = load("7.1").lenet(), [], display(0, display_id=True)
 net.train()
 optimizer = torch.optim.SGD(net.parameters(), lr=0.9)
@@ -131,7 +131,7 @@ import os, resource, sys
 import psutil, torch
 from torch import nn
 from helpers import fashion_mnist, train
-from helpers.book.sections import load
+from helpers import load
 CODE
 data = fashion_mnist(64, 224, 640)
 net = load("7.4").nin()

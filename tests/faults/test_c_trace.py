@@ -10,8 +10,7 @@ import torchvision
 from support.rows import against, python
 from torch import nn
 
-from helpers import input_sizes, trace
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, input_sizes, load, trace
 
 SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
 
@@ -122,7 +121,7 @@ def test_C4_any_size_for_the_others():
 HUGE = """
 import resource, sys, psutil, torch
 from helpers import trace
-from helpers.book.sections import load
+from helpers import load
 make = load("7.2").alexnet
 trace(make(), (1, 1, 224, 224))
 before = psutil.Process().memory_info()

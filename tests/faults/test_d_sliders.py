@@ -12,14 +12,13 @@ import torch
 from support.rows import against
 from torch import nn
 
-from helpers import Explorer, budget, fashion_mnist, fit
-from helpers.book.sections import load
+from helpers import Explorer, budget, fashion_mnist, fit, load
 
 lenet = load("7.1").lenet
 
 OURS = """
 from helpers import Explorer
-from helpers.book.sections import load
+from helpers import load
 explorer = Explorer(load("7.1").plan, c1=(1, 32), lr=(0.01, 10))
 slider, computed, measure = explorer.sliders["c1"], [], explorer._measure
 explorer._measure = lambda: computed.append(slider.value) or measure()

@@ -6,7 +6,8 @@ import numpy as np
 from support.rows import against, python
 
 from helpers import LivePlot, Point, line_chart
-from helpers.pictures.curves import Curves, chinese
+from helpers.pictures.canvas import chinese
+from helpers.pictures.curves import Curves
 from helpers.pictures.numbers import picture
 
 POINTS = """
@@ -126,7 +127,7 @@ def test_E3_no_points_one_point_nan_points(subject):
 
 PLAIN = """
 from helpers import fashion_mnist, train
-from helpers.book.sections import load
+from helpers import load
 run = train(load("7.1").lenet(), *fashion_mnist(32, images=320), lr=0.1, num_epochs=2)
 """
 PLAIN_NAIVE = "import matplotlib; matplotlib.use('agg')\n" + ANIMATOR + """

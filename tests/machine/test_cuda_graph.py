@@ -8,8 +8,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 
-from helpers import fashion_mnist, fit, xavier
-from helpers.book.sections import load
+from helpers import fashion_mnist, fit, load, xavier
 from helpers.machine.cuda_graph import GraphedStep
 from helpers.training import loop
 from helpers.training.loop import steps

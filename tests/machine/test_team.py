@@ -24,7 +24,7 @@ WORK = """
 import json, torch
 from torch import nn
 from helpers import accuracy, fashion_mnist, train, xavier
-from helpers.book.sections import load
+from helpers import load
 from helpers.machine.team import rank, shares, team, total, world_size
 
 with team():

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import fashion_mnist, forecast, xavier
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, fashion_mnist, forecast, load, xavier
 from helpers.network.forecast import GB
 from helpers.training.loop import steps
 

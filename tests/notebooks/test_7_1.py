@@ -2,8 +2,7 @@
 
 import torch
 
-from helpers import fashion_mnist, fit, input_sizes, xavier
-from helpers.book.sections import load
+from helpers import fashion_mnist, fit, input_sizes, load, xavier
 
 lenet = load("7.1").lenet
 

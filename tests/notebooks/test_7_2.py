@@ -5,8 +5,7 @@ import torch
 import torchvision
 from torch import nn
 
-from helpers import cost_shares, describe, fashion_mnist, fit, gallery, input_sizes, line_chart, trace, xavier
-from helpers.book.sections import load
+from helpers import cost_shares, describe, fashion_mnist, fit, gallery, input_sizes, line_chart, load, trace, xavier
 
 section = load("7.2")
 alexnet = section.alexnet

@@ -13,11 +13,11 @@ from helpers import (
     fit,
     input_sizes,
     kaiming,
+    load,
     receptive_fields,
     trace,
 )
-from helpers.book.sections import load
-from helpers.pictures.curves import Picture
+from helpers.pictures.canvas import Picture
 
 vgg11, vgg_block = load("7.3").vgg11, load("7.3").vgg_block
 WIDTHS = (64, 128, 256, 512, 512)

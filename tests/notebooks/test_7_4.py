@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from helpers import accuracy, fashion_mnist, fit, input_sizes, kaiming, trace, xavier
-from helpers.book.sections import load
+from helpers import accuracy, fashion_mnist, fit, input_sizes, kaiming, load, trace, xavier
 
 section = load("7.4")
 nin, nin_block = section.nin, section.nin_block

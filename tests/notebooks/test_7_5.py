@@ -7,8 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import googlenet as torchvision_googlenet
 
-from helpers import branches, fashion_mnist, input_sizes, stage_columns, trace, windows
-from helpers.book.sections import load
+from helpers import branches, fashion_mnist, input_sizes, load, stage_columns, trace, windows
 
 section = load("7.5")
 googlenet, Inception = section.googlenet, section.Inception

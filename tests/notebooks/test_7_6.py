@@ -6,8 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet18 as torchvision_resnet18
 
-from helpers import fashion_mnist, fit, flow_chart, input_sizes, trace, xavier
-from helpers.book.sections import load
+from helpers import fashion_mnist, fit, flow_chart, input_sizes, load, trace, xavier
 from helpers.data.fashion import Batches
 
 net_7_6 = load("7.6")

@@ -18,11 +18,12 @@ from helpers import (
     image_grid,
     layer_stacks,
     line_chart,
+    load,
     official_band,
     trade_offs,
 )
-from helpers.book.sections import load
-from helpers.pictures.curves import Curves, grid_picture
+from helpers.pictures.canvas import grid_picture
+from helpers.pictures.curves import Curves
 from helpers.training.loop import Point
 
 

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import accuracy, check, fashion_mnist, fit, kaiming, official_band, xavier
+from helpers import accuracy, check, fashion_mnist, fit, kaiming, load, official_band, xavier
 from helpers.book.official import verdict
-from helpers.book.sections import load
 from helpers.training.loop import Point, steps
 
 lenet = load("7.1").lenet

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import fashion_mnist, fit, xavier
-from helpers.book.sections import NETWORKS, load
+from helpers import NETWORKS, fashion_mnist, fit, load, xavier
 
 
 def plain_losses(net, train, lr, num_epochs):

@@ -7,8 +7,7 @@ import time
 import pytest
 from torch import nn
 
-from helpers import Explorer, budget, saved_runs
-from helpers.book.sections import load
+from helpers import Explorer, budget, load, saved_runs
 from helpers.training.loop import steps
 
 lenet = load("7.1").lenet

@@ -1,7 +1,7 @@
 """sliders.py：由滑块控制的图。"""
 
 from helpers import Interactive
-from helpers.pictures.curves import Picture
+from helpers.pictures.canvas import Picture
 
 
 def draw(a=1, kind="x"):
