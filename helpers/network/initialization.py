@@ -39,3 +39,10 @@ def recognize(net: nn.Module) -> str:
 def _uniform(weight: Tensor, a: float) -> bool:
     size = weight.detach().float()
     return size.abs().max().item() <= a * 1.00001 and abs(size.square().mean().sqrt().item() * 3**0.5 / a - 1) < 0.2
+
+
+def default(module: nn.Module) -> None:
+    """PyTorch 自己的初始化：什么也不改。"""
+
+
+INITIALIZATIONS = {"xavier": xavier, "kaiming": kaiming, "default": default}
