@@ -18,7 +18,10 @@ from helpers.pictures.numbers import cost_shares, dots, heat_maps, line_chart, p
 from helpers.network.forecast import Forecast, forecast
 from helpers.experiments.plan import Plan, budget
 from helpers.experiments.diagnosis import dead_relus, diagnose
-from helpers.experiments.run import Run, compare, export_csv, saved_runs, train
+from helpers.experiments.run import Finding, Run
+from helpers.experiments.session import Session, train
+from helpers.experiments.store import export_csv, saved_runs
+from helpers.experiments.comparison import compare
 from helpers.widgets.sliders import Interactive
 from helpers.widgets.explorer import Explorer
 
@@ -38,6 +41,6 @@ __all__ = [
     "Forecast", "forecast",
     "Plan", "budget",
     "dead_relus", "diagnose",
-    "Run", "compare", "export_csv", "saved_runs", "train",
+    "Finding", "Run", "Session", "train", "export_csv", "saved_runs", "compare",
     "Interactive", "Explorer",
 ]
