@@ -3,16 +3,14 @@
 import time
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.data.fashion import fashion_mnist
 from helpers.machine.device import fast_dtype, memory_limit, pick_device
 from helpers.network.borrow import mode
-from helpers.network.dispatch import shortcut
+from helpers.network.dispatch import Watcher, storage_id
 from helpers.training.loop import steps
 
 GB = 1e9
@@ -101,18 +99,18 @@ def forecast(net: nn.Module, shape: tuple[int, ...], batch_size: int, *, dtype: 
     dtype = dtype or fast_dtype(pick_device())
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
     twins = {name: _twin(tensor, dtype) for name, tensor in tensors.items()}
-    own = {twin.untyped_storage()._cdata for twin in twins.values()}
+    own = {storage_id(twin) for twin in twins.values()}
     kept: dict[int, torch.UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> None:
         # 不返回张量：它与计算图会互相抓着，永远放不掉；这里不走反向，用不到它
-        kept[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
+        kept[storage_id(tensor)] = tensor.untyped_storage()
 
     X = torch.zeros(2, *shape[1:], device="meta", dtype=dtype)  # 两个样本：批量规范化在训练时不接受一个
-    with mode(net, training=True), _Shortcuts(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with mode(net, training=True), Watcher(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         torch.func.functional_call(net, twins, (X,))
     sizes = [storage.nbytes() / 2 for key, storage in kept.items() if key not in own]
-    sizes += [X.untyped_storage().nbytes() / 2] if X.untyped_storage()._cdata not in kept else []
+    sizes += [X.untyped_storage().nbytes() / 2] if storage_id(X) not in kept else []
     weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     parameters = sum(p.numel() for p in net.parameters())
     return Forecast(batch_size, dtype, weights, 4 * parameters, 0 if dtype == torch.float32 else 2 * parameters,
@@ -133,15 +131,3 @@ def epoch_seconds(net: nn.Module, size: int, batch_size: int, images: int = 60_0
 def _twin(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     twin = torch.empty(tensor.shape, device="meta", dtype=dtype if tensor.is_floating_point() else tensor.dtype)
     return twin.requires_grad_(tensor.requires_grad)
-
-
-class _Shortcuts(TorchDispatchMode):
-    """走捷径，见 meta.py。"""
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # 否则第一次运行要花一秒多导入 torch._dynamo
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        quick = shortcut(func._overloadpacket, args)
-        return quick(*args) if quick else func(*args, **kwargs or {})

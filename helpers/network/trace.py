@@ -10,13 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.utils._python_dispatch import TorchDispatchMode
 from wcwidth import wcswidth
 
-from helpers.network.dispatch import shortcut
+from helpers.network.dispatch import PADS, POOLS, PRODUCTS, Convolution, Watcher, aten, tensors, window
 
 Shape = tuple[int, ...]
-aten = torch.ops.aten
 
 
 @dataclass(frozen=True)
@@ -187,7 +185,7 @@ def _restore(state: State) -> None:
         attributes.update(contents)
 
 
-class _Meter(TorchDispatchMode):
+class _Meter(Watcher):
     """看着每个 aten 运算经过：乘加次数记到所在的层，感受野随张量传下去。"""
 
     def __init__(self, net: nn.Module, depth: int, undo: ExitStack):
@@ -204,10 +202,6 @@ class _Meter(TorchDispatchMode):
             undo.callback(module.register_forward_hook(self.leave).remove)
         twins: dict[int, Tensor] = {}  # 共享的参数换成同一个替身
         self._place("meta", lambda tensor: twins.setdefault(id(tensor), tensor.detach().to("meta")))
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        return False  # 否则第一次运行要花一秒多导入 torch._dynamo
 
     def _place(self, device: torch.device | str, convert: Callable[[Tensor], Tensor]) -> None:
         """运行时网络里放什么：换过的参数和缓冲区，eval 模式。"""
@@ -245,42 +239,32 @@ class _Meter(TorchDispatchMode):
         _, in_shape, macs = self.open.pop()
         fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self.seen}
         self.seen.update(fresh)
-        reach = getattr(next(_tensors(output), None), "reach", None)
+        reach = getattr(next(tensors(output), None), "reach", None)
         self.layers.append(Layer(self.shown[module], type(module).__name__, in_shape, _shape(output),
                                  sum(fresh.values()), macs, reach and reach[1] - reach[0] + 1))
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if torch.Tag.nondeterministic_seeded in func.tags and not self.forked:
+    def before_random(self) -> None:
+        if not self.forked:
             # 真要抽随机数时才记住状态：另一个线程可能正在训练，不该倒回它的随机数
             devices = [self.home] if self.home.type == "cuda" else []
             self.undo.enter_context(torch.random.fork_rng(devices))
             self.forked = True
-        op = func._overloadpacket
-        self.running = op, args
-        quick = shortcut(op, args)
-        out = quick(*args) if quick else func(*args, **kwargs or {})
+
+    def watch(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         if op is aten.convolution:
-            X, weight, transposed = args[0], args[1], args[6]
-            # PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小
-            if (transposed and X.shape[1] != weight.shape[0]) or (X.numel() and not out.numel()):
-                raise RuntimeError("输入的通道数或大小与卷积核不合")
-            macs = (X if transposed else out).numel() * weight.shape[1:].numel()
+            call = Convolution(*args)
+            macs = (call.X if call.transposed else out).numel() * call.weight.shape[1:].numel()
         else:
-            macs = out.numel() * args[-1].shape[-2] if op in _PRODUCTS else 0
-        self.running = None
+            macs = out.numel() * args[-1].shape[-2] if op in PRODUCTS else 0
         self.macs += macs
         if self.open:
             self.open[-1][2] += macs
-        sources = [tensor for tensor in _tensors(args) if hasattr(tensor, "reach")]
+        sources = [tensor for tensor in tensors(args) if hasattr(tensor, "reach")]
         if sources:
-            for tensor in _tensors(out):
+            for tensor in tensors(out):
                 tensor.reach = _reach(op, args, sources, tensor)
-        return out
 
 
-_PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}
-_POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
-_PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
 _REORDERS = {aten.permute, aten.transpose, aten.slice}
 
 
@@ -295,16 +279,11 @@ def _reach(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> tuple[in
         return None
     starts, ends, jumps = zip(*reaches, strict=True)
     kernel, stride, padding, dilation = 1, 1, 0, 1
-    if op is aten.convolution:
-        if args[6]:
-            return None
-        kernel, stride, padding, dilation = args[1].shape[-1], args[3][-1], args[4][-1], args[5][-1]
-    elif op in _POOLS:
-        kernel = args[1][-1]
-        stride = ((args[2:3] and args[2]) or args[1])[-1]
-        padding = args[3][-1] if len(args) > 3 else 0
-        dilation = args[4][-1] if len(args) > 4 and op is not aten.avg_pool2d else 1
-    elif op in _PADS:
+    if op is aten.convolution and Convolution(*args).transposed:
+        return None
+    if op is aten.convolution or op in POOLS:
+        kernel, stride, padding, dilation = (part[-1] for part in window(op, args))
+    elif op in PADS:
         padding = args[1][0]
     elif op not in _REORDERS and all(out.shape[-2:] != source.shape[-2:] for source in sources):
         return None  # 展平、全局汇聚、上采样
@@ -312,16 +291,8 @@ def _reach(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> tuple[in
     return min(starts) - padding * jump, max(ends) + ((kernel - 1) * dilation - padding) * jump, jump * stride
 
 
-def _tensors(value: Any) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, dict | list | tuple):
-        for item in value.values() if isinstance(value, dict) else value:
-            yield from _tensors(item)
-
-
 def _shape(value: Any) -> Shape:
-    tensor = next(_tensors(value), None)
+    tensor = next(tensors(value), None)
     return tuple(tensor.shape) if tensor is not None else ()
 
 
@@ -329,15 +300,15 @@ def _diagnose(meter: _Meter, error: Exception) -> tuple[bool | None, str, str]:
     """刚才为什么走不通：(输入太小、太大还是与大小无关, 毛病, 改法)。"""
     op, args = meter.running or (None, ())
     module, received = meter.open[-1][:2] if meter.open else (None, ())
-    shapes = [tuple(tensor.shape) for tensor in _tensors(args)]
+    shapes = [tuple(tensor.shape) for tensor in tensors(args)]
     if op is aten.convolution:
         have, want = shapes[0][1], shapes[1][0] if args[6] else shapes[1][1] * args[8]
         if have != want:
             return None, f"卷积要 {want} 个通道，来的是 {have} 个", f"把 in_channels 改成 {have}"
         return True, f"放不下 {shapes[1][2:]} 的窗口", "减小窗口、步幅"
-    if op in _POOLS or op is aten.reflection_pad2d:
+    if op in POOLS or op is aten.reflection_pad2d:
         return True, f"放不下 {tuple(args[1])} 的窗口", "减小窗口、步幅"
-    if op in _PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
+    if op in PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
         have, want = shapes[-2][-1], shapes[-1][-2]
         if isinstance(module, nn.Linear) and len(received) == 4:
             return None, f"它要最后一维是 {want}", "在它前面加 nn.Flatten()"

@@ -4,9 +4,11 @@ import gc
 
 import pytest
 import torch
+from support.nets import Call
 from torch import nn
 
 from helpers import NETWORKS, fashion_mnist, forecast, load, xavier
+from helpers.network.dispatch import storage_id
 from helpers.network.forecast import GB
 from helpers.training.loop import steps
 
@@ -36,6 +38,24 @@ def test_activations_are_what_autograd_saves(section, dtype):
     need = forecast(net, (1, 1, size, size), 4, dtype=dtype)
     net.to(memory_format=torch.channels_last)
     assert need.activations + need.copies == pytest.approx(really_saved(net, X, dtype), rel=0.1)
+
+
+def test_a_mean_in_double_precision_is_counted_in_double_precision():
+    def forward(net, X):
+        Y = net.conv(X)
+        return Y * Y.mean((2, 3), keepdim=True, dtype=torch.float64)
+
+    net, kept = Call(forward, conv=nn.Conv2d(1, 2, 3)), {}
+
+    def keep(tensor):
+        kept[storage_id(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.rand(4, 1, 28, 28))
+    own = {storage_id(parameter) for parameter in net.parameters()}
+    really = sum(size for key, size in kept.items() if key not in own)
+    assert forecast(net, (1, 1, 28, 28), 4, dtype=torch.float32).activations == really
 
 
 def test_weights_and_gradients():
