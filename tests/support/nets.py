@@ -2,8 +2,15 @@
 
 import random
 
+import pytest
 import torch
 from torch import nn
+
+# 书上每一节的输入边长
+SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 CUDA 显卡")
+devices = pytest.mark.parametrize("device", ["meta", "cpu", pytest.param("cuda", marks=needs_cuda)])
 
 
 def lenet() -> nn.Sequential:
@@ -91,3 +98,12 @@ def random_network(seed):
         except RuntimeError:
             continue
         return nn.Sequential(*body, nn.Flatten(), nn.Linear(features, 5))
+
+
+def runs(net, shape):
+    """net 自己真的算，走不走得通。"""
+    try:
+        net(torch.zeros(shape))
+    except RuntimeError:
+        return False
+    return True
