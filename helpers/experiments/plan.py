@@ -1,8 +1,10 @@
 """这台机器训练多少：有 GPU 就是书上的配方，没有就按笔记本给出的缩减。"""
 
 import inspect
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,12 @@ from torch import nn
 
 from helpers.data.fashion import Half, fashion_mnist
 from helpers.experiments.settings import label, show
-from helpers.machine.device import memory_limit, pick_device
-from helpers.network.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
+from helpers.machine.device import GB, megabytes, memory_limit, pick_device
+from helpers.network.forecast import Forecast, forecast
 from helpers.network.initialization import xavier
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, grid_picture
+from helpers.training.loop import steps
 
 
 @dataclass(frozen=True)
@@ -148,3 +151,14 @@ def budget(make: Callable[..., nn.Module], *, without_gpu: dict[str, Any] | None
     if without_gpu and pick_device().type == "cpu":
         return plan.change(**without_gpu)
     return plan
+
+
+def epoch_seconds(net: nn.Module, size: int, batch_size: int, images: int = 60_000) -> float:
+    """训练一轮 images 张图、再评估六分之一那么多，在这台机器上约多少秒：实测几步再按张数放大。net 会被训练几步。"""
+    train, test = fashion_mnist(batch_size, size, max(10, min(images, 5 * batch_size)))
+    stepper = steps(net, train, test, lr=1e-3, num_epochs=10**6)
+    marks = []
+    for _ in islice(stepper, 2 + len(train) + len(test)):  # 头两步要分配内存，不算
+        marks.append(time.perf_counter())
+    stepper.close()
+    return (marks[-1] - marks[1]) / (train.images + test.images) * images * 7 / 6
