@@ -56,7 +56,16 @@ def test_sums_products_and_joins(left, right):
 
 def test_cat_skips_empty_vectors_as_pytorch_does():
     assert same(lambda: torch.cat([meta(0), meta(2, 3)], 1))
-    assert not same(lambda: torch.cat([meta(), meta()]))
+
+
+@pytest.mark.parametrize("parts, dim", [((meta(), meta()), 0), ((meta(2, 3), meta(2, 3)), 2),
+                                        ((meta(2, 3), meta(3, 3)), 1)], ids=["scalars", "dim", "shapes"])
+def test_cat_is_refused_in_the_words_of_pytorch(parts, dim):
+    with pytest.raises((RuntimeError, IndexError)) as expected:
+        torch.cat(parts, dim)
+    with pytest.raises(expected.type) as caught, Watcher():
+        torch.cat(parts, dim)
+    assert str(caught.value) == str(expected.value)
 
 
 @pytest.mark.parametrize("features, width", list(product((4, 5), (3, 6))))

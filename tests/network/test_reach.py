@@ -96,3 +96,8 @@ def test_receptive_field_survives(net):
     Call(lambda _, X: X * X.amax((2, 3), keepdim=True))], ids=lambda layer: type(layer).__name__)
 def test_receptive_field_is_none_after_the_whole_image_is_mixed(layer):
     assert [row.receptive_field for row in trace(nn.Sequential(nn.Conv2d(1, 2, 3), layer), (1, 1, 8, 8))] == [3, None]
+
+
+def test_receptive_field_is_none_although_batch_and_channels_look_like_height_and_width():
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), Call(lambda _, X: X.mean((2, 3))))
+    assert [row.receptive_field for row in trace(net, (6, 1, 8, 8))] == [3, None]

@@ -33,6 +33,7 @@ def even_only():
 NETS = {"lenet": lenet, "nin": nin_like, "vgg": vgg_like, "even": even_only,
         "functional": lambda: Call(lambda net, X: net.linear(F.max_pool2d(F.avg_pool2d(X, 3), 2, 1).flatten(1)),
                                    linear=nn.Linear(9, 2)),
+        "linear": lambda: nn.Linear(20, 3),
         "reflect": lambda: nn.Sequential(nn.ReflectionPad2d(40), nn.Conv2d(1, 1, 3)),
         "even_linear": lambda: nn.Sequential(*even_only(), nn.Flatten(), nn.Linear(400, 2))}
 
