@@ -3,7 +3,9 @@
 from helpers.book.sections import NETWORKS, load
 from helpers.data.fashion import LABELS, Batches, fashion_mnist
 from helpers.machine.device import fast_dtype, pick_device
-from helpers.network.trace import Layer, Trace, input_sizes, trace
+from helpers.network.layer import Layer
+from helpers.network.trace import Trace, trace
+from helpers.network.sizes import input_sizes
 from helpers.book.claims import check
 from helpers.training.loop import Point, accuracy, fit
 from helpers.network.initialization import kaiming, xavier
@@ -29,7 +31,7 @@ __all__ = [
     "NETWORKS", "load",
     "LABELS", "Batches", "fashion_mnist",
     "fast_dtype", "pick_device",
-    "Layer", "Trace", "input_sizes", "trace",
+    "Layer", "Trace", "trace", "input_sizes",
     "check",
     "Point", "accuracy", "fit", "kaiming", "xavier",
     "official_band", "reference_runs",

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from helpers import NETWORKS, kaiming, load, train, xavier
+from helpers import NETWORKS, load, train
 from helpers.experiments.plan import Plan
 from helpers.experiments.run import Run
 

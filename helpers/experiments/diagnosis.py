@@ -2,17 +2,15 @@
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from helpers.data.fashion import Half
 from helpers.experiments.run import Finding, Run
-from helpers.network.borrow import evaluating
+from helpers.network.borrow import evaluating, hooked
 from helpers.training.loop import Point
 
 
@@ -130,17 +128,13 @@ def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
     """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。"""
     alive: dict[str, Tensor] = {}
 
-    def count(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            positive = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
-            alive[name] = alive.get(name, positive) | positive
-        return hook
+    def count(name: str, module: nn.Module, output: Tensor) -> None:
+        positive = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
+        alive[name] = alive.get(name, positive) | positive
 
     order = [name for name, module in net.named_modules() if isinstance(module, nn.ReLU | nn.Conv2d | nn.Linear)]
-    with ExitStack() as undo, torch.no_grad(), evaluating(net):
-        for name in order:
-            if isinstance(module := net.get_submodule(name), nn.ReLU):
-                undo.callback(module.register_forward_hook(count(name)).remove)
+    relus = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
+    with torch.no_grad(), evaluating(net), hooked(relus, leave=count):
         for X in data.some(images):
             net(X)
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])

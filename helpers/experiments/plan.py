@@ -15,8 +15,8 @@ from torch import nn
 
 from helpers.data.fashion import Half, fashion_mnist
 from helpers.experiments.settings import checked, label, show
-from helpers.machine.device import memory_limit, pick_device
-from helpers.network.forecast import GB, Forecast, forecast, megabytes
+from helpers.machine.device import GB, megabytes, memory_limit, pick_device
+from helpers.network.forecast import Forecast, forecast
 from helpers.network.initialization import INITIALIZATIONS, recognize, xavier
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, grid_picture

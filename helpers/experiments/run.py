@@ -7,7 +7,7 @@ from wcwidth import wcswidth
 
 from helpers.book.official import Band, official_band, reference_runs, verdict
 from helpers.experiments.settings import describe_changes, describe_differences, differences
-from helpers.network.forecast import megabytes
+from helpers.machine.device import megabytes
 from helpers.pictures.canvas import Picture, grid_picture
 from helpers.training.loop import Point
 

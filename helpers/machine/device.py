@@ -1,4 +1,4 @@
-"""用哪个设备、什么精度、多少内存。"""
+"""用哪个设备、什么精度、多少内存，内存怎样写。"""
 
 import ctypes
 import sys
@@ -8,6 +8,8 @@ from functools import cache
 
 import psutil
 import torch
+
+GB = 1e9
 
 
 @cache
@@ -82,3 +84,8 @@ def memory_limit(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return psutil.virtual_memory().available
+
+
+def megabytes(size: float) -> str:
+    """字节数写成 MB 或 GB（10⁶、10⁹）。"""
+    return f"{size / 1e6:,.1f} MB" if size < GB else f"{size / GB:,.1f} GB"

@@ -14,6 +14,7 @@ from torch import nn
 
 import helpers.machine.device
 from helpers import budget, fashion_mnist, kaiming, load, xavier
+from helpers.experiments.plan import epoch_seconds
 from helpers.machine.device import fast_dtype, pick_device
 from helpers.training.loop import fit
 
@@ -98,6 +99,10 @@ def test_seconds_are_about_right():
     list(fit(lenet(), *plan.data(), lr=0.1, num_epochs=1))
     spent = time.perf_counter() - started
     assert spent / 5 < plan.seconds() < 5 * spent  # 繁忙的机器上只能粗略比较
+
+
+def test_the_seconds_of_one_epoch_are_measured():
+    assert 0.1 < epoch_seconds(lenet(), 28, 256) < 600
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_allocated():

@@ -12,7 +12,6 @@ from torch import nn
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.store import restore, save
 from helpers.machine.gauge import Gauge
-from helpers.network.initialization import recognize
 from helpers.training.loop import Point, fit
 
 lenet = load("7.1").lenet
@@ -200,16 +199,6 @@ def test_compare_and_csv(run, tmp_path):
     assert len(rows) == 2 * len(run.points)
     assert [row["lr"] for row in rows[:: len(run.points)]] == ["0.5", "0.9"]
     assert float(rows[3]["loss"]) == run.points[3].loss and rows[0]["test_acc"] == ""
-
-
-@pytest.mark.parametrize("section", ["7.1", "7.3", "7.6"])
-def test_initialization_is_recognized(section):
-    plan = load(section).plan
-    for init, name in ((xavier, "xavier"), (kaiming, "kaiming"), (lambda module: None, "default")):
-        assert recognize(plan.make(**plan.widths).apply(init)) == name
-    net = lenet().apply(xavier)
-    list(fit(net, *fashion_mnist(32, images=320, device="cpu"), lr=0.9, num_epochs=1))
-    assert recognize(net) == "other"
 
 
 def test_json_is_plain(run, runs_folder):

@@ -1,12 +1,10 @@
 """training.py：与最朴素的 PyTorch 循环比较。"""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
-from helpers import accuracy, check, fashion_mnist, fit, kaiming, load, official_band, xavier
+from helpers import accuracy, check, fashion_mnist, fit, load, official_band, xavier
 from helpers.book.official import verdict
 from helpers.training.loop import Point, steps
 
@@ -94,23 +92,6 @@ def test_one_turn_per_batch_and_stopping_restores_the_mode():
     assert not net.training  # 正在评估
     running.close()
     assert net.training
-
-
-def test_xavier_spreads_as_the_formula_says():
-    layer = nn.Linear(300, 500)
-    xavier(layer)
-    assert layer.weight.abs().max() <= math.sqrt(6 / 800)
-    assert layer.weight.std().item() == pytest.approx(math.sqrt(2 / 800), rel=0.02)
-
-
-def test_kaiming_keeps_the_signal_through_relus():
-    torch.manual_seed(0)
-    X = torch.randn(100, 500)
-    for _ in range(10):
-        layer = nn.Linear(500, 500, bias=False)
-        kaiming(layer)
-        X = layer(X).relu()
-    assert 0.5 < X.pow(2).mean() < 2  # Xavier 会缩到千分之一
 
 
 # 官方运行的统计表；塌缩到 0.100 的运行不计入
