@@ -2,8 +2,8 @@
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -14,57 +14,15 @@ import torch
 from torch import nn
 
 from helpers.data.fashion import Half, fashion_mnist
-from helpers.experiments.settings import checked, label, show
+from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA, Initialization, Recipe, checked, name_of
+from helpers.experiments.settings import label, show
 from helpers.machine.device import GB, megabytes, memory_limit, pick_device
 from helpers.network.forecast import Forecast, forecast
-from helpers.network.initialization import INITIALIZATIONS, recognize, xavier
+from helpers.network.initialization import recognize
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, grid_picture
 from helpers.training.loop import steps
 
-Initialization = Callable[[nn.Module], None]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """怎样训练，与是哪个网络无关。
-
-    batch_size: 批量；size: 输入边长（像素）；lr: 学习率；num_epochs: 轮数。
-    images: 训练图片张数，None 是全部 60000 张，测试集按 6:1 跟着变。
-    init: 初始化，用法是 net.apply(init)。
-    widths: 与默认不同的宽度，传给网络函数，如 {"ratio": 4}。
-    folder: 图片文件夹，见 `image_folder`；None 是 Fashion-MNIST。
-    """
-
-    batch_size: int = 256
-    size: int = 28
-    lr: float = 0.1
-    num_epochs: int = 10
-    images: int | None = None
-    init: Initialization = xavier
-    widths: Mapping[str, Any] = field(default_factory=dict)
-    folder: str | None = None
-
-    def settings(self, widths: Mapping[str, Any]) -> dict[str, Any]:
-        """全部设置，名字到值；widths: 网络的每个宽度，默认的也在内。"""
-        common = {"batch_size": self.batch_size, "size": self.size, "images": self.images or 60_000, "lr": self.lr,
-                  "num_epochs": self.num_epochs, "init": name_of(self.init)}
-        if self.folder is not None:
-            del common["images"]
-            common |= {"folder": self.folder, "num_classes": widths["num_classes"]}
-        return common | {name: value for name, value in widths.items() if name not in _OF_THE_DATA}
-
-    def data(self) -> tuple[Half, Half]:
-        """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
-        if self.folder is not None:
-            from helpers.data.folder import image_folder  # 只有这里要 torchvision；没有装好它，别的照样能用
-            return image_folder(self.folder, self.batch_size, self.size)
-        return fashion_mnist(self.batch_size, self.size, self.images)
-
-
-# 计划里可以改的，另外还有网络的每个宽度；数据的通道数、类别数和文件夹只能由 Plan.on 一起改
-CHANGEABLE = ("batch_size", "size", "lr", "num_epochs", "images", "init")
-_OF_THE_DATA = ("in_channels", "num_classes")
 # 刚由计划建好、还没有训练过的网络，是用哪种初始化建的
 _untrained: "WeakKeyDictionary[nn.Module, str]" = WeakKeyDictionary()
 
@@ -141,11 +99,10 @@ class Plan:
 
         init 写函数，或者 "xavier"、"kaiming"、"default"。没有这一项，或者值不能用时抛出 ValueError。
         """
-        widths = {name: value for name, value in self.defaults.items() if name not in _OF_THE_DATA}
+        widths = {name: value for name, value in self.defaults.items() if name not in OF_THE_DATA}
         if unknown := changes.keys() - widths.keys() - {*CHANGEABLE}:
             raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join((*CHANGEABLE, *widths))}。")
-        new = {name: initialization(value) if name == "init" else checked(name, value, widths.get(name))
-               for name, value in changes.items()}
+        new = {name: checked(name, value, widths.get(name)) for name, value in changes.items()}
         return _changed(self, {name: value for name, value in new.items() if name in CHANGEABLE},
                         {name: value for name, value in new.items() if name in widths})
 
@@ -191,21 +148,6 @@ class Plan:
 
 def _changed(plan: Plan, common: dict[str, Any], widths: dict[str, Any]) -> Plan:
     return replace(plan, recipe=replace(plan.recipe, widths={**plan.recipe.widths, **widths}, **common))
-
-
-def initialization(init: str | Initialization) -> Initialization:
-    """初始化的名字变成函数；函数就是它自己。没有这个名字时抛出 ValueError。"""
-    if callable(init):
-        return init
-    if not isinstance(init, str) or init not in INITIALIZATIONS:
-        raise ValueError(f"没有初始化 {init!r}；有的是 {'、'.join(INITIALIZATIONS)}，也可以自己写一个函数。")
-    return INITIALIZATIONS[init]
-
-
-def name_of(init: Initialization) -> str:
-    """初始化的名字：自己写的用函数名。"""
-    return next((name for name, known in INITIALIZATIONS.items() if known is init),
-                getattr(init, "__name__", type(init).__name__))
 
 
 def initialization_of(net: nn.Module) -> str:

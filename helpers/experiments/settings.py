@@ -1,8 +1,6 @@
 """设置的名字和值，怎样写给读者看。"""
 
 import json
-import math
-from numbers import Integral, Real
 from typing import Any
 
 _LABELS = {"batch_size": "批量", "size": "输入边长", "images": "训练图片", "lr": "学习率", "num_epochs": "轮数",
@@ -48,47 +46,3 @@ def _same(a: Any, b: Any) -> bool:
     if isinstance(a, float) or isinstance(b, float):
         return abs(a - b) <= 0.005 * abs(a)
     return a == b
-
-
-def checked(name: str, value: Any, default: Any = None) -> Any:
-    """一项设置的值，检查过，numpy 的数变成 Python 的；不能用时抛出 ValueError。
-
-    default: 一个宽度的默认值，新的值应当与它同类。
-    """
-    if name == "images" and value is None:
-        return None
-    if name in ("batch_size", "size", "num_epochs", "images"):
-        return _good(name, value, _whole(value, least=1), "正整数")
-    if name == "lr":
-        rate = _number(value)
-        return _good(name, value, rate if rate and rate > 0 else None, "大于 0 的数")
-    if isinstance(default, bool):
-        return _good(name, value, value if isinstance(value, bool) else None, "True 或 False")
-    if isinstance(default, int):
-        return _good(name, value, _whole(value, least=0), "不小于 0 的整数")
-    if isinstance(default, float):
-        return _good(name, value, _number(value), "数")
-    if isinstance(default, tuple):
-        return _good(name, value, _nested(value) if isinstance(value, tuple | list) else None, f"元组，如 {default}")
-    return value
-
-
-def _good(name: str, value: Any, converted: Any, wanted: str) -> Any:
-    if converted is None:
-        raise ValueError(f"{name} 应当是{wanted}，收到的是 {value!r}。")
-    return converted
-
-
-def _whole(value: Any, least: int) -> int | None:
-    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    return whole if whole is not None and whole >= least else None
-
-
-def _number(value: Any) -> float | None:
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    return number if math.isfinite(number) else None
-
-
-def _nested(value: Any) -> Any:
-    """存进 JSON 又读回来的列表变回元组，里面的也是。"""
-    return tuple(map(_nested, value)) if isinstance(value, tuple | list) else value
