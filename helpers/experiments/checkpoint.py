@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list
     """
     if rank() != 0:
         return
-    draft = path.with_suffix(".tmp")
+    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")  # 两个进程存同一份，各写各的
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:

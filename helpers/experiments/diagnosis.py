@@ -125,12 +125,16 @@ class DeadReLU:
 
 
 def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
-    """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。"""
-    alive: dict[str, Tensor] = {}
+    """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。
+
+    一个 ReLU 用在宽度不同的几处，各数各的。
+    """
+    alive: dict[tuple[str, int], Tensor] = {}
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:
         positive = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
-        alive[name] = alive.get(name, positive) | positive
+        key = name, len(positive)
+        alive[key] = alive.get(key, positive) | positive
 
     order = [name for name, module in net.named_modules() if isinstance(module, nn.ReLU | nn.Conv2d | nn.Linear)]
     relus = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
@@ -138,7 +142,7 @@ def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
         for X in data.some(images):
             net(X)
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])
-            for name, flags in alive.items()]
+            for (name, _), flags in alive.items()]
 
 
 def _missing(net: nn.Module | None, data: Half | None) -> list[Finding]:

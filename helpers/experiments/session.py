@@ -1,5 +1,6 @@
 """一次训练从头到尾：设置、每一步、怎样结束、诊断、存下。没有屏幕，也没有 asyncio。"""
 
+import warnings
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -113,9 +114,20 @@ class Session:
                   len(self.train.classes), any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
                   self.position.lr)
         if rank() == 0:
-            run = replace(run, findings=tuple(diagnose(run, self.net, self.train)))
-            save(run)
+            run = self._diagnosed(run)
         release_memory(self.train.device)
+        return run
+
+    def _diagnosed(self, run: Run) -> Run:
+        """存下，诊断，连诊断再存一次：诊断要运行读者的网络，什么错都可能出，训练不能因此丢掉。"""
+        path = save(run)
+        try:
+            run = replace(run, findings=tuple(diagnose(run, self.net, self.train)))
+        except (Exception, KeyboardInterrupt) as error:
+            warnings.warn(f"没有诊断（{type(error).__name__}：{error}）；训练存下了。", stacklevel=3)
+            return run
+        if run.findings and path is not None:
+            save(run, path=path)
         return run
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
@@ -15,14 +16,18 @@ from helpers.paths import runs_folder
 from helpers.training.loop import Point
 
 
-def save(run: Run, folder: Path | None = None) -> Path | None:
-    """存成一个 JSON 文件，先写在旁边再改名，所以不会有半个文件；存不下时说一句，返回 None。"""
-    folder = folder or runs_folder()
-    path = folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
-    draft = path.with_suffix(".tmp")
+def save(run: Run, folder: Path | None = None, path: Path | None = None) -> Path | None:
+    """存成一个 JSON 文件，先写在旁边再改名，所以不会有半个文件；存不下时说一句，返回 None。
+
+    path: 盖过以前存下的这一个；默认是 folder 里新的一个。
+    """
+    folder = path.parent if path else folder or runs_folder()
+    path = path or folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
+    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")
+    text = json.dumps(_jsonable(asdict(run)), ensure_ascii=False, allow_nan=False)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(json.dumps(asdict(run), ensure_ascii=False, allow_nan=False), encoding="utf-8")
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")  # 不成字的文件名写成转义
         draft.replace(path)
     except OSError as error:
         with suppress(OSError):
@@ -30,6 +35,19 @@ def save(run: Run, folder: Path | None = None) -> Path | None:
         warnings.warn(f"这次训练没有存下来（{error.strerror}：{folder}）；结果还在内存里。", stacklevel=2)
         return None
     return path
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON 写得下的：张量和 numpy 的数变成普通的数，NaN 和无穷大变成 None，别的东西变成它的文字。"""
+    if isinstance(value, dict):
+        return {str(name): _jsonable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
 def saved_runs(network: str | None = None, folder: Path | None = None) -> list[Run]:
@@ -53,10 +71,15 @@ def restore(content: dict[str, Any]) -> Run:
         content["book_recipe"] = content.pop("book")
         content["classes"] = content["recipe"].get("num_classes", 10)
         content["saturating"] = content["network"] == "lenet"
-    content["points"] = [Point(**point) for point in content["points"]]
+    content["points"] = [_point(**point) for point in content["points"]]
     content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
                                 for each in content["findings"])
     return Run(**content)
+
+
+def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: Any) -> Point:
+    """存下的一点；没有数的损失存成了 None。"""
+    return Point(epoch, math.nan if loss is None else loss, math.nan if train_acc is None else train_acc, **rest)
 
 
 def export_csv(runs: Iterable[Run], path: Path | str) -> Path:

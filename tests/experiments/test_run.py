@@ -2,9 +2,11 @@
 
 import csv
 import json
+import math
 import time
 from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -158,6 +160,50 @@ def test_a_damaged_file_is_skipped_and_named(run, runs_folder):
     with pytest.warns(UserWarning, match="bad") as record:
         assert saved_runs() == [run]
     assert len(record) == 4
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), np.float32(1.5), torch.tensor(1.5)])
+def test_odd_numbers_of_an_own_loop_are_saved(plan, loss):
+    def loop(net, train, test, lr, num_epochs):
+        yield Point(np.float64(1), loss, torch.tensor(0.5), 0.5)
+    run = train(lenet(), *plan.data(), lr=0.5, num_epochs=1, plan=plan, loop=loop)
+    [saved] = saved_runs()
+    assert saved.test_acc == 0.5 == run.points[0].train_acc and saved.points[0].loss == pytest.approx(
+        1.5 if math.isfinite(loss) else math.nan, nan_ok=True)
+
+
+def test_a_path_that_is_no_text_is_saved(run):
+    odd = replace(run, recipe=run.recipe | {"folder": "photos\udcff"})
+    assert save(odd) is not None and odd in saved_runs()
+
+
+def test_a_class_as_a_default_is_saved():
+    def network(act=nn.ReLU):
+        return nn.Sequential(nn.Flatten(), nn.Linear(784, 10), act())
+    plan = budget(network).change(images=320, num_epochs=1)
+    train(plan.build(), *plan.data(), lr=0.1, num_epochs=1, plan=plan)
+    assert "ReLU" in saved_runs("network")[0].recipe["act"]
+
+
+def test_a_diagnosis_that_fails_costs_no_run(plan, monkeypatch):
+    def fail(*args):
+        raise RuntimeError("shape")
+    monkeypatch.setattr("helpers.experiments.session.diagnose", fail)
+    with pytest.warns(UserWarning, match="没有诊断"):
+        run = train(lenet(), *plan.data(), lr=0.5, num_epochs=1, plan=plan)
+    assert saved_runs() == [run] and run.finished and run.findings == ()
+
+
+def test_a_relu_used_at_two_widths_is_counted():
+    class Reused(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second, self.relu = nn.Linear(784, 20), nn.Linear(20, 10), nn.ReLU()
+
+        def forward(self, X):
+            return self.relu(self.second(self.relu(self.first(X.flatten(1)))))
+    run = train(Reused(), *fashion_mnist(32, images=320), lr=1e-8, num_epochs=2)
+    assert run.finished and [finding.kind for finding in run.findings]
 
 
 def test_a_folder_that_cannot_be_written_costs_only_the_file(run, tmp_path):
