@@ -9,3 +9,10 @@ def runs_folder(tmp_path, monkeypatch):
     folder = tmp_path / "runs"
     monkeypatch.setenv("COMPANION_RUNS", str(folder))
     return folder
+
+
+def pytest_collection_modifyitems(items):
+    """训练整个网络的、弄坏机器的，make quick 不跑。"""
+    for item in items:
+        if item.path.parent.name in ("faults", "notebooks"):
+            item.add_marker(pytest.mark.slow)

@@ -51,6 +51,7 @@ def test_options_are_parsed():
         "lr": 0.1, "conv_arch": ((1, 64), (1, 128))}
 
 
+@pytest.mark.slow
 def test_doctor_finds_this_machine_healthy():
     done = subprocess.run([sys.executable, "-m", "helpers", "doctor"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -105,6 +105,7 @@ SMALL = ["--size", "32", "--batch-size", "16", "--num-epochs", "2", "--c1", "8",
 @pytest.mark.parametrize("command", [
     [sys.executable], [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]],
     ids=["一个进程", "两个进程"])
+@pytest.mark.slow
 def test_the_command_trains_on_it(command, exported, tmp_path):
     done = subprocess.run(
         [*command, "-m", "helpers", "run", "7.6", "--data", exported, *SMALL], capture_output=True, text=True,

@@ -59,6 +59,7 @@ def newcomer(init, lr, epochs=3):
 
 @pytest.mark.parametrize("init, lr, epochs, kind", [
     (xavier, 0.1, 3, "lr_too_small"), (default, 0.9, 3, "weak_initialization"), (xavier, 0.9, 1, "warming_up")])
+@pytest.mark.slow
 def test_a_newcomer_is_told_one_thing(init, lr, epochs, kind):
     assert kinds(newcomer(init, lr, epochs).findings) == [kind]
 

@@ -16,6 +16,7 @@ import torch
 from helpers import saved_runs
 from helpers.machine.team import may_hang, share_count, shares
 
+pytestmark = pytest.mark.slow  # 起真的进程
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
 ONE_HOST = ["--standalone", "--nproc-per-node=2"]
 

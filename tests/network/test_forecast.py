@@ -104,6 +104,7 @@ def test_the_table_names_the_parts_and_the_batches_that_fit():
     assert ("　混合精度的权重副本", megabytes(2 * 61_706)) in half.rows()
 
 
+@pytest.mark.slow
 def test_the_real_peak_is_near():
     """一个激活占大头的网络，真的训练几步，进程增加的内存与预计差不到四成。"""
     net = load("7.4").nin().apply(xavier)

@@ -185,11 +185,13 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak)
 """
 
 
+@pytest.mark.slow
 def test_billions_of_parameters_and_a_huge_batch_take_no_memory():
     grown = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True).stdout
     assert int(grown) * (1 if sys.platform == "linux" else 1 / 1024) < 50 * 1024
 
 
+@pytest.mark.slow
 def test_a_shape_is_refused_exactly_when_the_network_refuses_it():
     rng, refused = random.Random(7), 0
     for _ in range(120):
