@@ -57,6 +57,12 @@ def test_a_mean_in_double_precision_is_counted_in_double_precision():
     assert forecast(net, (1, 1, 28, 28), 4, dtype=torch.float32).activations == really
 
 
+def test_the_input_is_counted_once_whether_or_not_a_layer_keeps_it():
+    for first, kept in ((nn.Sigmoid(), 16 + 16), (nn.Identity(), 16)):  # 输入 4 个 float32，sigmoid 存下的是输出
+        net = nn.Sequential(first, nn.Flatten(), nn.Linear(4, 2))
+        assert forecast(net, (1, 1, 2, 2), 1, dtype=torch.float32).per_sample == kept
+
+
 def test_weights_and_gradients():
     need = forecast(load("7.2").alexnet(), (1, 1, 224, 224), 1)
     assert need.weights == need.gradients == 4 * 46_764_746
