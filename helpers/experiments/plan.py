@@ -15,7 +15,7 @@ from helpers.machine.device import memory_limit, pick_device
 from helpers.network.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
 from helpers.network.initialization import xavier
 from helpers.network.trace import trace
-from helpers.pictures.canvas import Picture, grid_picture
+from helpers.pictures.canvas import Picture, table_picture
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Plan:
         rows = [[name, book.get(name, ""), mine[name]] for name in mine]
         header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
         differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
-        return grid_picture([header, *rows], "训练计划", marked=differ)
+        return table_picture([header, *rows], "训练计划", marked=differ)
 
     def _rows(self) -> dict[str, str]:
         return {label(name): show(value) for name, value in self.settings.items()}

@@ -28,7 +28,7 @@ from helpers.network.forecast import forecast, megabytes
 from helpers.network.initialization import recognize
 from helpers.network.trace import trace
 from helpers.paths import runs_folder
-from helpers.pictures.canvas import Picture, grid_picture
+from helpers.pictures.canvas import Picture, table_picture
 from helpers.pictures.curves import LivePlot, draw_curves
 from helpers.training.loop import Point, Position, fit, steps
 
@@ -138,7 +138,7 @@ class Run:
         """画成图的表格和诊断。"""
         *rows, (_, judged) = self.rows()
         notes = [judged, *(f"！{finding}" for finding in self.findings)]
-        return grid_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
+        return table_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # 数字每次不同，笔记本里放在图上
@@ -313,7 +313,7 @@ def compare(runs: Iterable[Run]) -> Picture:
                      f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
                      f"{run.total:.0f}", _shorten(run.finding)))
     curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
-    return grid_picture(rows, f"{len(runs)} 次训练", above=lambda figure: draw_curves(figure, curves))
+    return table_picture(rows, f"{len(runs)} 次训练", above=lambda figure: draw_curves(figure, curves))
 
 
 def _distinguish(runs: list[Run]) -> list[str]:
