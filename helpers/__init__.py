@@ -6,17 +6,15 @@ from helpers.machine.device import fast_dtype, pick_device
 from helpers.network.layer import Layer
 from helpers.network.trace import Trace, trace
 from helpers.network.sizes import input_sizes
+from helpers.network.describe import describe
 from helpers.book.claims import check
 from helpers.training.loop import Point, accuracy, fit
 from helpers.network.initialization import kaiming, xavier
 from helpers.book.official import official_band, reference_runs
-from helpers.pictures.curves import LivePlot, compare_curves
-from helpers.pictures.canvas import Picture
-from helpers.pictures.networks import block_stacks, dense_arcs, describe, layer_stacks
-from helpers.pictures.flow import branches, flow_chart, skip_paths, stage_columns
-from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
-                                      windows)
-from helpers.pictures.numbers import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
+from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare_curves, confusion_matrix, cost_shares,
+                              data_flow, dense_arcs, dots, flow_chart, gallery, heat_maps, image_grid, layer_stacks,
+                              line_chart, map_grid, partial_sum, receptive_fields, skip_paths, stage_columns,
+                              staircase, trade_offs, windows)
 from helpers.network.forecast import Forecast, forecast
 from helpers.experiments.plan import Plan, budget
 from helpers.experiments.diagnosis import dead_relus, diagnose
@@ -31,13 +29,12 @@ __all__ = [
     "NETWORKS", "load",
     "LABELS", "Batches", "fashion_mnist",
     "fast_dtype", "pick_device",
-    "Layer", "Trace", "trace", "input_sizes",
+    "Layer", "Trace", "trace", "input_sizes", "describe",
     "check",
     "Point", "accuracy", "fit", "kaiming", "xavier",
     "official_band", "reference_runs",
     "LivePlot", "Picture", "compare_curves",
-    "block_stacks", "dense_arcs", "describe", "layer_stacks",
-    "branches", "flow_chart", "skip_paths", "stage_columns",
+    "block_stacks", "branches", "dense_arcs", "flow_chart", "layer_stacks", "skip_paths", "stage_columns",
     "confusion_matrix", "data_flow", "gallery", "image_grid", "map_grid", "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
     "Forecast", "forecast",

@@ -15,7 +15,6 @@ from packaging.version import Version
 from helpers import paths
 from helpers.data.fashion import FILES, read_idx
 from helpers.machine.device import fast_dtype, megabytes, memory_limit, pick_device
-from helpers.pictures.canvas import FONT
 
 _INSTALL = "pip install -r requirements.txt"
 
@@ -105,7 +104,7 @@ def _font() -> Iterator[Check]:
 
     font = font_manager.get_font(paths.FONT)
     missing = [character for character in "汇聚层精度" if not font.get_char_index(ord(character))]
-    yield Check("汉字字体", not missing, f"{FONT}，缺 {''.join(missing)}" if missing else FONT,
+    yield Check("汉字字体", not missing, f"{font.family_name}，缺 {''.join(missing)}" if missing else font.family_name,
                 "git checkout -- helpers/pictures/fonts")
 
 

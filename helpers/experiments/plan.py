@@ -20,7 +20,7 @@ from helpers.machine.device import GB, megabytes, memory_limit, pick_device
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.initialization import recognize
 from helpers.network.trace import trace
-from helpers.pictures.canvas import Picture, grid_picture
+from helpers.pictures.canvas import Picture, table_picture
 from helpers.training.loop import steps
 
 # 刚由计划建好、还没有训练过的网络，是用哪种初始化建的
@@ -178,7 +178,7 @@ def _preview(plan: Plan) -> Picture:
     rows = [[name, book.get(name, ""), mine[name]] for name in mine]
     header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
     differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
-    return grid_picture([header, *rows], "训练计划", marked=differ)
+    return table_picture([header, *rows], "训练计划", marked=differ)
 
 
 def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_gpu: dict[str, Any] | None = None,

@@ -8,7 +8,7 @@ from wcwidth import wcswidth
 from helpers.book.official import Band, official_band, reference_runs, verdict
 from helpers.experiments.settings import describe_changes, describe_differences, differences
 from helpers.machine.device import megabytes
-from helpers.pictures.canvas import Picture, grid_picture
+from helpers.pictures.canvas import Picture, table_picture
 from helpers.training.loop import Point
 
 _PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "loop": "自己写的循环", "drawing": "画图"}
@@ -149,7 +149,7 @@ class Run:
         """画成图的表格和诊断。"""
         *rows, (_, judged) = _rows(self)
         notes = [judged, *(f"！{finding}" for finding in self.findings)]
-        return grid_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
+        return table_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
         # 数字每次不同，笔记本里放在图上

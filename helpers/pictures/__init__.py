@@ -1,0 +1,21 @@
+"""图画室：只画图，不训练，不管小组件。一个文件一种来源：曲线、网络、流程、张量、数字；画布和颜色共用。
+
+笔记本从这里取画图的名字；按读者遇到的次序列出。
+"""
+
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, RULE, Picture, canvas
+from helpers.pictures.curves import LivePlot, compare_curves
+from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_stacks, skip_paths, stage_columns
+from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
+from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
+                                      windows)
+from helpers.pictures.numbers import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
+
+__all__ = [
+    "Picture", "canvas", "BLUE", "GREEN", "GREY", "ORANGE", "RULE",
+    "LivePlot", "compare_curves",
+    "layer_stacks", "block_stacks", "branches", "stage_columns", "skip_paths", "dense_arcs",
+    "flow_chart", "Box", "PLUS", "Paths", "Frame",
+    "data_flow", "image_grid", "confusion_matrix", "gallery", "receptive_fields", "map_grid", "windows",
+    "cost_shares", "line_chart", "dots", "partial_sum", "staircase", "heat_maps", "trade_offs",
+]

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import matplotlib as mpl
 import numpy as np
 from matplotlib import font_manager
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
@@ -14,18 +15,25 @@ from wcwidth import wcswidth
 
 from helpers import paths
 
-FONT = "Noto Sans CJK SC"
-BLUE, ORANGE, GREEN, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#999999"
-_STYLE = {"font.family": [FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
+DPI = 100  # 每英寸几个像素；图的大小都用英寸说
+
+# 线、点和强调
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#d62728", "#7b5ea7", "#999999"
+# 连线和箭头，框的边，格子的边，次要的字
+LINE, EDGE, RULE, FAINT = "#666666", "#888888", "#bbbbbb", "#555555"
+# 框的底：淡色底、深色字，在亮色和暗色主题里都看得清
+PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK, PALE_GREY = "#cfe2f3", "#f9cb9c", "#d9ead3", "#ead1dc", "#eeeeee"
+PATH_COLORS = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK)  # 并行的路径各用一种，所有的图里相同
+
+_FONT = font_manager.get_font(paths.FONT).family_name
+_STYLE = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
           "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
 font_manager.fontManager.addfont(paths.FONT)
 
 
-@contextmanager
-def chinese() -> Iterator[None]:
-    """在这个 with 里画的图都有中文；离开后 matplotlib 的设置还原。"""
-    with mpl.rc_context(_STYLE):
-        yield
+def kind_color(kind: str) -> str:
+    """一层的框是什么底色。kind: 见 LayerText。"""
+    return {"conv": PALE_BLUE, "linear": PALE_ORANGE, "pool": PALE_GREEN}.get(kind, PALE_GREY)
 
 
 class Picture:
@@ -41,16 +49,52 @@ class Picture:
         return self.png
 
 
-def picture(figure: Figure, title: str) -> Picture:
-    """把 matplotlib 的图变成 Picture。不经过 pyplot，所以没有要关的图，也没有要选的后端。"""
-    canvas = FigureCanvasAgg(figure)
+class Drawing(Picture):
+    """正在画的一张图：画完以前有 `figure`，没有 `png`；画完以后正相反。"""
+
+    def __init__(self, figure: Figure, title: str):
+        self.figure, self.title = figure, title
+
+
+@contextmanager
+def canvas(width: float, height: float, title: str, *, layout: str | None = None) -> Iterator[Drawing]:
+    """一张图，用作 with；离开之后它就是画好的 Picture：
+
+        with canvas(6, 3, "一条线") as drawn:
+            drawn.figure.subplots().plot([1, 2, 4])
+        drawn
+
+    width, height: 英寸；title: 看不到图时的文字，with 里还可以改；
+    layout: matplotlib 的排版引擎，"tight" 或 "constrained"，默认不排。
+    任何机器上都有中文。不经过 pyplot，所以没有要关的图，也没有要选的后端。离开后 matplotlib 的设置还原；
+    中途抛出异常就没有图。
+    """
     with chinese():
-        canvas.draw()
-    return Picture(encode(canvas), title)
+        drawn = Drawing(Figure(figsize=(width, height), dpi=DPI, layout=layout), title)
+        yield drawn
+        pixels = FigureCanvasAgg(drawn.figure)
+        pixels.draw()
+        drawn.png = encode(pixels)
+        del drawn.figure  # 图留着，画它用的东西不留
 
 
-def grid_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
-                 notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
+@contextmanager
+def chinese() -> Iterator[None]:
+    """在这个 with 里画的字都有中文；离开后 matplotlib 的设置还原。"""
+    with mpl.rc_context(_STYLE):
+        yield
+
+
+def encode(pixels: FigureCanvasAgg) -> bytes:
+    """画好的像素变成 PNG。"""
+    file = io.BytesIO()
+    # 大片是白色，最快的压缩就够小；PIL 比 savefig 快，因为不必重画
+    Image.fromarray(np.asarray(pixels.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
+                  notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
     """画成图的表格：每台机器不同的数字不该进文字输出。
 
     rows: 第一行是表头；marked: 要标成橙色的格子 (行, 列)；notes: 写在表格下面的话，自动折行；
@@ -60,24 +104,28 @@ def grid_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collectio
     width = max(0.075 * sum(columns), 8.4 if above else 6.0)
     lines = [line for note in notes for line in _wrap(note, int(width / 0.078))]
     heights = [3.4 if above else 0, 0.29 * len(rows), 0.25 * len(lines) + 0.1]
-    with chinese():
-        figure = Figure(figsize=(width, sum(heights)), dpi=100)
-        top, middle, bottom = figure.subfigures(3, 1, height_ratios=[max(h, 1e-3) for h in heights])
+    with canvas(width, sum(heights), title) as drawn:
+        top, middle, bottom = drawn.figure.subfigures(3, 1, height_ratios=[max(h, 1e-3) for h in heights])
         if above:
             above(top)
-        axes = middle.add_axes((0, 0, 1, 1))
-        axes.axis("off")
-        table = axes.table(rows, colWidths=[c / sum(columns) for c in columns], cellLoc="left",
-                           bbox=(0.002, 0.002, 0.996, 0.996))
-        table.auto_set_font_size(False)
-        for (row, column), cell in table.get_celld().items():
-            cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")
-            cell.PAD = 0.9 / columns[column]  # 左边空出半个汉字
-            if (row, column) in marked:
-                cell.get_text().set_color(ORANGE)
+        _draw_table(middle.add_axes((0, 0, 1, 1)), rows, columns, marked)
         for i, line in enumerate(lines):
             bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], line)
-    return picture(figure, title)
+    return drawn
+
+
+def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int],
+                marked: Collection[tuple[int, int]]) -> None:
+    """表格占满 axes；columns: 各列的宽，单位是半个汉字。"""
+    axes.axis("off")
+    table = axes.table(rows, colWidths=[column / sum(columns) for column in columns], cellLoc="left",
+                       bbox=(0.002, 0.002, 0.996, 0.996))
+    table.auto_set_font_size(False)
+    for (row, column), cell in table.get_celld().items():
+        cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")
+        cell.PAD = 0.9 / columns[column]  # 左边空出半个汉字
+        if (row, column) in marked:
+            cell.get_text().set_color(ORANGE)
 
 
 def _wrap(text: str, columns: int) -> list[str]:
@@ -89,11 +137,3 @@ def _wrap(text: str, columns: int) -> list[str]:
             line = ""
         line += character if line or character != " " else ""
     return [*lines, line]
-
-
-def encode(canvas: FigureCanvasAgg) -> bytes:
-    """画好的画布变成 PNG。"""
-    file = io.BytesIO()
-    # 大片是白色，最快的压缩就够小；PIL 比 savefig 快，因为不必重画
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=1)
-    return file.getvalue()

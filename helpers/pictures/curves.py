@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from helpers.book.official import Band
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, chinese, encode, picture
+from helpers.pictures.canvas import BLUE, DPI, GREEN, GREY, ORANGE, Picture, canvas, chinese, encode
 from helpers.training.loop import Point
 
 
@@ -47,7 +47,7 @@ class Curves:
     def _lay_out(self) -> None:
         """画坐标轴和背景里的一切，存成底图。"""
         with chinese():
-            self.figure = Figure(figsize=(self.width, 3.2), dpi=100)
+            self.figure = Figure(figsize=(self.width, 3.2), dpi=DPI)
             self.canvas = FigureCanvasAgg(self.figure)
             left, right = self.figure.subplots(1, 2)
             self.figure.subplots_adjust(left=0.5 / self.width, right=0.98, bottom=0.18, top=0.82,
@@ -84,10 +84,9 @@ def _decorate(axes: Axes, title: str) -> None:
 
 def compare_curves(curves: Mapping[str, Sequence[Point]]) -> Picture:
     """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
-    with chinese():
-        figure = Figure(figsize=(8.4, 3.4), dpi=100)
-        draw_curves(figure, curves)
-    return picture(figure, "、".join(curves))
+    with canvas(8.4, 3.4, "、".join(curves)) as drawn:
+        draw_curves(drawn.figure, curves)
+    return drawn
 
 
 def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]]) -> None:

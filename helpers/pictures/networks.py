@@ -1,158 +1,279 @@
-"""从活的网络画出各层：一层一框，一块一框，稠密连接。"""
+"""从模块画图：一层一框，一块一框，一段一列，并行的路径，稠密的连接，跨层的线路。"""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from itertools import cycle
 
-from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
-from torch import nn
+import torch
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from torch import Tensor, nn
 
-from helpers.network.trace import trace
-from helpers.pictures.canvas import Picture, chinese, picture
-
-# 淡色底、深色字，在亮色和暗色主题里都看得清
-COLORS = {"Conv2d": "#cfe2f3", "Linear": "#f9cb9c", "pool": "#d9ead3", "other": "#eeeeee"}
-
-
-ACTIVATIONS = {"ReLU": "ReLU", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+from helpers.network.describe import LayerText
+from helpers.network.trace import Shape, Trace, trace
+from helpers.pictures.canvas import BLUE, FAINT, GREY, LINE, ORANGE, PATH_COLORS, PURPLE, Picture, canvas, kind_color
+from helpers.pictures.pen import OPEN, arrow, box, channels_at, line, paint, sheet, times, write
 
 
-def describe(module: nn.Module) -> str:
-    """一层的中文说法，参数从模块里读，如「5×5 卷积层 (6)，填充 2」。"""
-    kind = type(module).__name__
-    if isinstance(module, nn.Conv2d):
-        text = f"{_window(module.kernel_size)} 卷积层 ({module.out_channels})"
-    elif isinstance(module, nn.MaxPool2d | nn.AvgPool2d):
-        text = f"{_window(module.kernel_size)} {'最大' if 'Max' in kind else '平均'}汇聚层"
-    elif isinstance(module, nn.Linear):
-        return f"全连接层 ({module.out_features})"
-    elif isinstance(module, nn.BatchNorm2d):
-        return "批量规范化"
-    elif isinstance(module, nn.Dropout):
-        return f"暂退法 {module.p:g}"
-    elif isinstance(module, nn.AdaptiveAvgPool2d) and set(_pair(module.output_size)) != {1}:
-        return f"自适应平均汇聚层，输出 {_window(module.output_size)}"
-    else:
-        names = {"Flatten": "展平", "AdaptiveAvgPool2d": "全局平均汇聚层", "AdaptiveMaxPool2d": "全局最大汇聚层"}
-        return (names | ACTIVATIONS).get(kind, kind)
-    stride, padding = _pair(module.stride)[0], _pair(module.padding)[0]
-    default = 1 if isinstance(module, nn.Conv2d) else None
-    return text + (f"，步幅 {stride}" if stride != default else "") + (f"，填充 {padding}" if padding else "")
+@dataclass(frozen=True)
+class _Tile:
+    """图里的一个框：一层，后面是并入它的激活函数和暂退法。
+
+    shape: 这一层的输出形状，没有算过就是空的；parts: 并行的各条路径的输出通道数，不分路就是空的。
+    """
+
+    texts: tuple[LayerText, ...]
+    shape: Shape = ()
+    parts: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return "，".join(map(str, self.texts))
+
+    @property
+    def color(self) -> str:
+        """框的底色。"""
+        return kind_color(self.texts[0].kind)
+
+    def folded(self) -> str:
+        """第一行是这一层，第二行是它的细节；没有细节就只有一行。"""
+        head, *rest = self.texts
+        return f"{head.title}\n{'，'.join([*head.details, *map(str, rest)])}" if head.details else str(self)
+
+
+def _tiles(layers: Iterable[tuple[nn.Module, Shape]]) -> list[_Tile]:
+    """一层一框；激活函数和暂退法并入前面的框，展平不画。layers: (一层, 它的输出形状)。"""
+    tiles: list[_Tile] = []
+    for module, shape in layers:
+        text = LayerText.of(module)
+        if tiles and text.kind in ("activation", "dropout"):
+            tiles[-1] = replace(tiles[-1], texts=(*tiles[-1].texts, text))
+        elif parts := _path_channels(module):
+            tiles.append(_Tile((LayerText(text.kind, f"{text.title} ({sum(parts)})"),), shape, parts))
+        elif text.kind != "flatten":
+            tiles.append(_Tile((text,), shape))
+    return tiles
+
+
+def _path_channels(module: nn.Module) -> tuple[int, ...]:
+    """有 `paths`（并行的路径）的块，各条路径的输出通道数。"""
+    return tuple([conv.out_channels for conv in path.modules() if isinstance(conv, nn.Conv2d)][-1]
+                 for path in getattr(module, "paths", {}).values())
+
+
+def _traced(net: nn.Module, table: Trace) -> list[tuple[nn.Module, Shape]]:
+    """清单里的各层和它们的输出形状，按调用的次序；没有子模块的 net 自己就是一层。"""
+    modules = dict(net.named_modules())
+    return [(modules.get(layer.name, net), layer.out_shape) for layer in table]
 
 
 def layer_stacks(nets: dict[str, nn.Sequential], input_text: str = "图像") -> Picture:
     """每个网络画成一列自下而上的方框，一层一框，并排比较。
 
-    nets: 标题到 nn.Sequential；激活函数、展平这样不改变权重的层并入它前面的框。
+    nets: 标题到 nn.Sequential；激活函数、暂退法、展平这样没有权重的层并入它前面的框。
     """
-    columns = []
-    for title, net in nets.items():
-        boxes = [(input_text, "other")]
-        for module in net:
-            if isinstance(module, nn.Flatten):
-                continue
-            if type(module).__name__ in ACTIVATIONS or isinstance(module, nn.Dropout):
-                boxes[-1] = (f"{boxes[-1][0]}，{describe(module)}", boxes[-1][1])
-                continue
-            kind = type(module).__name__
-            boxes.append((describe(module), "pool" if "Pool" in kind else kind))
-        columns.append((title, boxes))
-    tallest = max(len(boxes) for _, boxes in columns)
-    with chinese():
-        figure = Figure(figsize=(4 * len(columns), 0.42 * tallest + 0.4), dpi=100)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, len(columns)), ylim=(-0.2, tallest + 0.7))
-        axes.axis("off")
-        for i, (title, boxes) in enumerate(columns):
-            for j, (text, kind) in enumerate(boxes):
-                axes.add_patch(FancyBboxPatch((i + 0.06, j + 0.15), 0.88, 0.5, edgecolor="#888888",
-                                              facecolor=COLORS.get(kind, COLORS["other"]),
-                                              boxstyle="round,pad=0,rounding_size=0.03"))
-                axes.text(i + 0.5, j + 0.4, text, ha="center", va="center", fontsize=9)
+    columns = {title: [_Tile((LayerText("other", input_text),)), *_tiles((module, ()) for module in net)]
+               for title, net in nets.items()}
+    tallest = max(map(len, columns.values()))
+    with canvas(4 * len(columns), 0.42 * tallest + 0.4, "、".join(columns) + " 的各层") as drawn:
+        axes = sheet(drawn.figure, (0, len(columns)), (-0.2, tallest + 0.7))
+        for i, (title, tiles) in enumerate(columns.items()):
+            for j, tile in enumerate(tiles):
+                box(axes, i + 0.06, j + 0.15, 0.88, 0.5, str(tile), tile.color)
                 if j:
-                    axes.annotate("", (i + 0.5, j + 0.15), (i + 0.5, j - 0.35),
-                                  arrowprops={"arrowstyle": "->", "color": "#666666"})
-            axes.text(i + 0.5, len(boxes) + 0.1, title, ha="center", va="center", fontsize=12)
-    return picture(figure, "、".join(title for title, _ in columns) + " 的各层")
+                    arrow(axes, (i + 0.5, j - 0.35), (i + 0.5, j + 0.15), **OPEN)
+            write(axes, i + 0.5, len(tiles) + 0.1, title, 12)
+    return drawn
 
 
-def block_stacks(nets: dict[str, nn.Sequential], shape: tuple[int, ...]) -> Picture:
+def block_stacks(nets: dict[str, nn.Sequential], shape: Shape) -> Picture:
     """每个网络自下而上一列；以汇聚层收尾的一组层框成一块，全连接层框成最后一块，框的右边是这一块的输出形状。
 
     nets: 标题到 nn.Sequential，可以嵌套；shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
     """
     columns = {title: _blocks(net, shape) for title, net in nets.items()}
-    heights = {title: sum(0.62 * len(boxes) + 0.45 for boxes, _ in blocks) for title, blocks in columns.items()}
+    heights = {title: sum(0.62 * len(tiles) + 0.45 for tiles in blocks) for title, blocks in columns.items()}
     tallest = max(heights.values())
-    with chinese():
-        figure = Figure(figsize=(4.4 * len(columns), 0.5 * (tallest + 1.2)), dpi=100)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, len(columns)), ylim=(-0.9, tallest + 0.3))
-        axes.axis("off")
+    with canvas(4.4 * len(columns), 0.5 * (tallest + 1.2), "、".join(columns) + " 画成块") as drawn:
+        axes = sheet(drawn.figure, (0, len(columns)), (-0.9, tallest + 0.3))
         for i, (title, blocks) in enumerate(columns.items()):
+            write(axes, i + 0.39, -0.6, f"{channels_at(shape[1:])} 图像")
             y = 0.0
-            axes.text(i + 0.39, -0.6, " @ ".join([str(shape[1]), "×".join(map(str, shape[2:]))]) + " 图像",
-                      ha="center", va="center", fontsize=9)
-            for boxes, out_text in blocks:
-                top = y + 0.62 * len(boxes) + 0.12
-                axes.add_patch(FancyBboxPatch((i + 0.03, y), 0.72, top - y, facecolor="none", edgecolor="#888888",
-                                              linestyle="--", boxstyle="round,pad=0,rounding_size=0.02"))
-                axes.annotate("", (i + 0.39, y), (i + 0.39, y - 0.33),
-                              arrowprops={"arrowstyle": "->", "color": "#666666"})
-                for j, (text, kind) in enumerate(boxes):
-                    axes.add_patch(FancyBboxPatch((i + 0.05, y + 0.62 * j + 0.12), 0.68, 0.5, edgecolor="#cccccc",
-                                                  facecolor=COLORS.get(kind, COLORS["other"]),
-                                                  boxstyle="round,pad=0,rounding_size=0.02"))
-                    axes.text(i + 0.39, y + 0.62 * j + 0.36, text, ha="center", va="center", fontsize=8.5)
-                axes.text(i + 0.77, top - 0.36, out_text, ha="left", va="center", fontsize=8.5, color="#555555")
-                y = top + 0.33
-            axes.text(i + 0.39, heights[title] - 0.02, title, ha="center", va="center", fontsize=12)
-    return picture(figure, "、".join(columns) + " 画成块")
+            for tiles in blocks:
+                y = _draw_block(axes, i, y, tiles) + 0.33
+            write(axes, i + 0.39, heights[title] - 0.02, title, 12)
+    return drawn
 
 
-def _blocks(net: nn.Sequential, shape: tuple[int, ...]) -> list[tuple[list[tuple[str, str]], str]]:
-    """网络分成块：(框的文字和种类, 输出形状)；汇聚层结束一块，展平之后是新的一块。"""
-    layers = [module for module in net.modules() if not list(module.children())]
-    blocks: list[tuple[list[tuple[str, str]], str]] = []
-    fresh = True  # 下一层另起一块
-    for module, layer in zip(layers, trace(net, shape, depth=99), strict=True):
-        kind = type(module).__name__
-        if isinstance(module, nn.Flatten):
-            fresh = True
-            continue
-        boxes = [] if fresh else blocks.pop()[0]
-        if boxes and (kind in ACTIVATIONS or isinstance(module, nn.Dropout)):
-            boxes[-1] = (f"{boxes[-1][0]}，{describe(module)}", boxes[-1][1])
-        else:
-            boxes.append((describe(module), "pool" if "Pool" in kind else kind))
-        channels, *sizes = map(str, layer.out_shape[1:])
-        blocks.append((boxes, f"{channels} @ {'×'.join(sizes)}" if sizes else channels))
-        fresh = "Pool" in kind
-    return blocks
+def _blocks(net: nn.Module, shape: Shape) -> list[list[_Tile]]:
+    """网络分成块：汇聚层结束一块，展平之后是新的一块。"""
+    runs: list[list[tuple[nn.Module, Shape]]] = [[]]
+    for module, out_shape in _traced(net, trace(net, shape, depth=99)):
+        runs[-1].append((module, out_shape))
+        if LayerText.of(module).kind in ("pool", "flatten"):
+            runs.append([])
+    return [tiles for run in runs if (tiles := _tiles(run))]
+
+
+def _draw_block(axes: Axes, left: float, y: float, tiles: Sequence[_Tile]) -> float:
+    """底边在 y 的一块，返回顶边。"""
+    height = 0.62 * len(tiles) + 0.12
+    box(axes, left + 0.03, y, 0.72, height, rounding=0.02, linestyle="--")
+    arrow(axes, (left + 0.39, y - 0.33), (left + 0.39, y), **OPEN)
+    for j, tile in enumerate(tiles):
+        box(axes, left + 0.05, y + 0.62 * j + 0.12, 0.68, 0.5, str(tile), tile.color, size=8.5, level=0.48,
+            rounding=0.02, edgecolor="#cccccc")
+    write(axes, left + 0.77, y + height - 0.36, channels_at(tiles[-1].shape[1:]), 8.5, ha="left", color=FAINT)
+    return y + height
+
+
+def stage_columns(net: nn.Sequential, shape: Shape) -> Picture:
+    """网络的每一段自下而上一列，从左到右；列顶是这一段的输出形状。
+
+    net: 由几段组成的 nn.Sequential；shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
+    有 `paths`（并行的路径）的块，下半截的各段与各条路径的输出通道数成比例。
+    """
+    stages = [_tiles((module, ()) for module in (stage if isinstance(stage, nn.Sequential) else [stage]))
+              for stage in net]
+    tallest = max(map(len, stages))
+    with canvas(2 * len(stages), 0.62 * tallest + 0.9, "网络的各段") as drawn:
+        axes = sheet(drawn.figure, (0, len(stages)), (-0.75, tallest + 0.7))
+        write(axes, 0.46, -0.4, f"输入 {times(shape[1:])}")
+        for i, (tiles, layer) in enumerate(zip(stages, trace(net, shape), strict=True)):
+            for j, tile in enumerate(tiles):
+                _draw_stage_tile(axes, i, j, tile)
+            top = len(tiles) - 0.18
+            write(axes, i + 0.46, top + 0.26, times(layer.out_shape[1:]), 10)
+            if i + 1 < len(stages):  # 从这一列的顶接到下一列的底
+                line(axes, [i + 0.88, i + 0.96, i + 0.96, i + 1.46], [top - 0.36] * 2 + [-0.18] * 2)
+    return drawn
+
+
+def _draw_stage_tile(axes: Axes, i: int, j: int, tile: _Tile) -> None:
+    """第 i 列从下往上第 j 个框。"""
+    arrow(axes, (i + 0.46, j - 0.18), (i + 0.46, j + 0.1))
+    box(axes, i + 0.04, j + 0.1, 0.84, 0.72, tile.folded(), tile.color, size=8.5, level=0.75 if tile.parts else 0.48)
+    left = i + 0.04
+    for part, color in zip(tile.parts, cycle(PATH_COLORS), strict=False):
+        width = 0.84 * part / sum(tile.parts)
+        box(axes, left, j + 0.1, width, 0.34, str(part), color, size=8, level=0.16 / 0.34, rounding=0)
+        left += width
+
+
+def branches(paths: dict[str, nn.Sequential | None], shape: Shape) -> Picture:
+    """同一个输入走几条并行的路径，输出在通道维上连结；框里是层和它的输出形状，最上面一条的各段与通道数成比例。
+
+    paths: 名字到 nn.Sequential，各条的输出高和宽相同；None 是关掉的路径，只留下位置。
+    shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
+    """
+    tables = {name: trace(path, shape, depth=99) for name, path in paths.items() if path is not None}
+    columns = {name: _tiles(_traced(paths[name], table)) for name, table in tables.items()}
+    outs = {name: table[-1].out_shape for name, table in tables.items()}
+    joined = (sum(out[1] for out in outs.values()), *next(iter(outs.values()))[2:])
+    rows, full = max(map(len, columns.values())), len(paths) - 0.08
+    top = 1.45 + 1.02 * rows
+    with canvas(2.3 * len(paths), top + 0.85, f"{len(tables)} 条并行的路径，连结成 {times(joined)}") as drawn:
+        axes = sheet(drawn.figure, (0, len(paths)), (0, top + 0.85))
+        box(axes, 0.04, 0.72, full, 0.4, f"输入 {times(shape[1:])}", kind_color("other"), size=8.5, level=0.48)
+        left = 0.04
+        for i, (name, color) in enumerate(zip(paths, cycle(PATH_COLORS), strict=False)):
+            if name not in tables:
+                write(axes, i + 0.5, 0.36, f"{name}：关", 8.5, color=GREY)
+                continue
+            write(axes, i + 0.5, 0.36, f"{name}，{_path_cost(tables[name])}", 8.5)
+            y = _draw_path(axes, i, rows - len(columns[name]), columns[name], color)
+            width = full * outs[name][1] / joined[0]
+            arrow(axes, (i + 0.5, y), (left + width / 2, top))
+            box(axes, left, top, width, 0.36, str(outs[name][1]), color, size=8.5, rounding=0)
+            left += width
+        write(axes, len(paths) / 2, top + 0.6, f"在通道维上连结：{times(joined)}", 10)
+    return drawn
+
+
+def _path_cost(table: Trace) -> str:
+    field = table[-1].receptive_field
+    return f"感受野 {field}×{field}\n{table.params:,} 参数\n{table.macs:,} 乘加"
+
+
+def _draw_path(axes: Axes, i: int, start: int, tiles: Sequence[_Tile], color: str) -> float:
+    """第 i 条路径，最下面的框在第 start 行；返回最上面的框的顶边。"""
+    y = 1.12
+    for j, tile in enumerate(tiles, start):
+        bottom = 1.45 + 1.02 * j
+        arrow(axes, (i + 0.5, y), (i + 0.5, bottom))
+        y = bottom + 0.6
+        box(axes, i + 0.04, bottom, 0.92, 0.6, f"{tile}\n{times(tile.shape[1:])}", color, size=8.5, level=0.48)
+    return y
 
 
 def dense_arcs(nodes: Sequence[str], arcs: Sequence[tuple[int, int]], title: str = "稠密连接") -> Picture:
     """一排节点，每条弧 (i, j) 是节点 j 用到了节点 i；弧的颜色随 i。"""
-    with chinese():
-        figure = Figure(figsize=(1.5 * len(nodes), 0.3 * len(nodes) + 1.2), dpi=100)
-        axes = figure.add_axes((0, 0, 1, 1))
-        axes.axis("off")
+    with canvas(1.5 * len(nodes), 0.3 * len(nodes) + 1.2, title) as drawn:
+        axes = sheet(drawn.figure, (-0.6, len(nodes) - 0.4), (-0.5, 0.5 + 0.21 * len(nodes)))
         for i, j in arcs:
-            near = j == i + 1
-            axes.annotate("", (j - 0.36, 0) if near else (j - 0.3 * (j - i - 1) / len(nodes), 0.36), zorder=0,
-                          xytext=(i + 0.36, 0) if near else (i + 0.1, 0.36), annotation_clip=False,
-                          arrowprops={"arrowstyle": "-|>", "color": f"C{i}", "lw": 1.5, "shrinkA": 0, "shrinkB": 0,
-                                      "connectionstyle": "arc3" if near else "arc3,rad=-0.42"})
+            if j == i + 1:
+                start, end, bend = (i + 0.36, 0), (j - 0.36, 0), "arc3"
+            else:
+                start, end, bend = (i + 0.1, 0.36), (j - 0.3 * (j - i - 1) / len(nodes), 0.36), "arc3,rad=-0.42"
+            arrow(axes, start, end, color=f"C{i}", lw=1.5, mutation_scale=10, connectionstyle=bend).set_zorder(0)
         for j, text in enumerate(nodes):
-            axes.add_patch(FancyBboxPatch((j - 0.36, -0.36), 0.72, 0.72, facecolor="white", edgecolor=f"C{j}",
-                                          boxstyle="round,pad=0,rounding_size=0.08", lw=1.5))
-            axes.text(j, 0, text, ha="center", va="center", fontsize=9)
-        axes.set(xlim=(-0.6, len(nodes) - 0.4), ylim=(-0.5, 0.5 + 0.21 * len(nodes)))
-    return picture(figure, title)
+            box(axes, j - 0.36, -0.36, 0.72, 0.72, text, "white", rounding=0.08, edgecolor=f"C{j}", lw=1.5)
+    return drawn
 
 
-def _pair(value: int | tuple[int, ...]) -> tuple[int, ...]:
-    return (value, value) if isinstance(value, int) else value
+def skip_paths(blocks: dict[str, nn.Module], X: Tensor) -> Picture:
+    """带跨层线路的块，自下而上：输入、分支里的各层、汇合、输出；小图是这些块此刻真的算出来的通道。
+
+    blocks: 标题到块；X: (1, C, H, W)，与块在同一设备。输出的通道比输入多就是连结，一样多就是相加。
+    在训练模式下、在块的副本上算，块不变。
+    """
+    columns = {title: _walk(block, X) for title, block in blocks.items()}
+    tallest = max(len(texts) for texts, _ in columns.values())
+    with canvas(4.4 * len(blocks), 0.55 * (tallest + 4), "、".join(blocks)) as drawn:
+        for i, (title, (texts, Y)) in enumerate(columns.items()):
+            axes = drawn.figure.add_axes((i / len(blocks), 0, 1 / len(blocks), 1))
+            axes.axis("off")
+            _draw_skip(axes, X, texts, Y)
+            write(axes, 4.5, tallest + 3, f"{title}：{X.shape[1]} → {Y.shape[1]} 个通道", 11, va="baseline")
+            axes.set(xlim=(-0.5, 9.5), ylim=(-0.6, tallest + 3.4))
+    return drawn
 
 
-def _window(size: int | tuple[int, ...]) -> str:
-    return "×".join(map(str, _pair(size)))
+def _walk(original: nn.Module, X: Tensor) -> tuple[list[LayerText], Tensor]:
+    """分支里的各层，按调用的次序，和块的输出。"""
+    block, called = deepcopy(original).train(), []
+    for module in block.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda module, *_: called.append(module))
+    with torch.no_grad():
+        Y = block(X)
+    while isinstance(called[-1], nn.ReLU | nn.Identity):  # 汇合之后的激活不在分支里
+        called.pop()
+    return [LayerText.of(module) for module in called], Y
+
+
+def _draw_skip(axes: Axes, X: Tensor, texts: Sequence[LayerText], Y: Tensor) -> None:
+    """一个块：第 0 行是输入，然后一层一行，然后汇合，最上面是输出；右边是跨层的线路。"""
+    merge, joined = len(texts) + 1, Y.shape[1] > X.shape[1]
+    given = [BLUE] * X.shape[1]
+    _draw_channels(axes, X, 0, given, "x")
+    for j, text in enumerate(texts, start=1):
+        box(axes, 2.2, j - 0.3, 4.6, 0.6, str(text), kind_color("other"), rounding=0.15)
+    for j in range(merge + 1):
+        arrow(axes, (4.5, j + 0.3), (4.5, j + 0.7 - 0.15 * (j == merge)), **OPEN)
+    axes.plot((4.6 + min(X.shape[1], 8) / 2, 8.6, 8.6), (0, 0, merge), color=BLUE)
+    arrow(axes, (8.6, merge), (5.1, merge), **OPEN | {"color": BLUE})
+    write(axes, 4.5, merge, "[ , ]" if joined else "+", 11,
+          bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LINE})
+    made = given + [ORANGE] * Y.shape[1] if joined else [PURPLE] * Y.shape[1]
+    _draw_channels(axes, Y, merge + 1.05, made, "输出")
+
+
+def _draw_channels(axes: Axes, X: Tensor, y: float, colors: Sequence[str], label: str) -> None:
+    """一排小图，一格一个通道，至多八格；边框的颜色说明它从哪里来。"""
+    count = min(X.shape[1], 8)
+    for k in range(count):
+        left = 4.5 + 1.0 * (k - count / 2)
+        paint(axes, X[0, k], aspect="auto", extent=(left, left + 0.9, y - 0.36, y + 0.36))
+        axes.add_patch(Rectangle((left, y - 0.36), 0.9, 0.72, fill=False, edgecolor=colors[k], lw=2))
+    write(axes, 4.4 - count / 2, y, label, ha="right")

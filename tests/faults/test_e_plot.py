@@ -6,9 +6,8 @@ import numpy as np
 from support.rows import against, python
 
 from helpers import LivePlot, Point, line_chart
-from helpers.pictures.canvas import chinese
+from helpers.pictures import canvas
 from helpers.pictures.curves import Curves
-from helpers.pictures.numbers import picture
 
 POINTS = """
 points = [Point(i / 20, 2.3 / (1 + i / 50), i / 200, i / 200 if i % 20 == 0 else None) for i in range(1, 201)]
@@ -110,13 +109,12 @@ def ours(points):
 
 def last_in_the_title(points):
     """把最后一个点写进标题。"""
-    from matplotlib.figure import Figure
-    figure = Figure()
-    axes = figure.subplots()
-    axes.plot([point.loss for point in points])
-    axes.set_ylim(0, max(point.loss for point in points))
-    axes.set_title(f"{points[-1].loss:.3f}")
-    return picture(figure, "").png
+    with canvas(4, 3, "") as drawn:
+        axes = drawn.figure.subplots()
+        axes.plot([point.loss for point in points])
+        axes.set_ylim(0, max(point.loss for point in points))
+        axes.set_title(f"{points[-1].loss:.3f}")
+    return drawn.png
 
 
 @against(ours, last_in_the_title)
@@ -146,13 +144,10 @@ def test_E4_plain_python(subject, tmp_path):
 
 def log_chart(series):
     """matplotlib 自己的对数刻度。"""
-    from matplotlib.figure import Figure
-    with chinese():
-        figure = Figure()
-        axes = figure.subplots()
+    with canvas(4, 3, "") as drawn:
+        axes = drawn.figure.subplots()
         axes.plot(series)
         axes.set_yscale("log")
-    return picture(figure, "")
 
 
 @against(lambda series: line_chart({"a": series}, range(3), "x", "y", log=True), log_chart)

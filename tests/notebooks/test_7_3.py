@@ -7,17 +7,13 @@ from torch import nn
 
 from helpers import (
     Batches,
-    block_stacks,
-    dots,
     fashion_mnist,
     fit,
     input_sizes,
     kaiming,
     load,
-    receptive_fields,
     trace,
 )
-from helpers.pictures.canvas import Picture
 
 vgg11, vgg_block = load("7.3").vgg11, load("7.3").vgg_block
 WIDTHS = (64, 128, 256, 512, 512)
@@ -109,12 +105,3 @@ def test_the_window_is_where_the_picture_draws_it():
         seen = X.grad[0, 0].sum(dim=dim).nonzero().flatten()
         middle = (cell + 0.5) * step
         assert (seen.min(), seen.max() + 1) == (middle - field / 2, middle + field / 2)
-
-
-def test_pictures_are_drawn():
-    net = on_meta(ratio=4)
-    table = trace(net, (1, 1, 224, 224), depth=2)
-    X = torch.rand(1, 1, 224, 224)
-    for drawn in (block_stacks({"VGG": net}, (1, 1, 224, 224)), receptive_fields(X, table, 13, (1.0, 0.0)),
-                  receptive_fields(X, table, 1), dots({"a": [1.0, 2.0], "b": [1.5]}, "秒")):
-        assert isinstance(drawn, Picture) and drawn.png.startswith(b"\x89PNG")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import googlenet as torchvision_googlenet
 
-from helpers import branches, fashion_mnist, input_sizes, load, stage_columns, trace, windows
+from helpers import fashion_mnist, input_sizes, load, trace
 
 section = load("7.5")
 googlenet, Inception = section.googlenet, section.Inception
@@ -102,11 +102,3 @@ def test_sixty_four_images_can_be_learned_by_heart():
         nn.functional.cross_entropy(logits, y).backward()
         optimizer.step()
     pytest.fail("150 步还背不下 64 张图")
-
-
-def test_figures_are_drawn_from_the_modules():
-    block = Inception(*FIRST, paths=(2, 4))
-    figure = branches({f"路径 {i}": dict(block.paths).get(i) for i in "1234"}, (1, 192, 12, 12))
-    assert repr(figure) == "〔图：2 条并行的路径，连结成 160×12×12〕"
-    for figure in (stage_columns(googlenet(ratio=8), (1, 1, 64, 64)), windows({"一": torch.eye(3) > 0})):
-        assert figure.png.startswith(b"\x89PNG")

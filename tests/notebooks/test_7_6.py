@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.models import resnet18 as torchvision_resnet18
 
-from helpers import fashion_mnist, fit, flow_chart, input_sizes, load, trace, xavier
+from helpers import fashion_mnist, fit, input_sizes, load, trace, xavier
 from helpers.data.fashion import Batches
 
 net_7_6 = load("7.6")
@@ -89,10 +89,3 @@ def test_64_images_can_be_learned_by_heart():
     some.X, some.y = some.X[:64], some.y[:64]
     points = list(fit(resnet18(**SLIM).apply(xavier), some, some, lr=0.1, num_epochs=40))
     assert points[-1].train_acc == 1.0
-
-
-def test_a_flow_chart_of_branches_and_frames():
-    block = Residual(8, 16, stride=2)
-    flow = [{"f": block.body}, [block.body, block.shortcut, []], "+", "连结", [nn.Identity()], block.relu]
-    chart = flow_chart({"一": flow, "二": [block.relu]})
-    assert chart.png[:4] == b"\x89PNG" and "一、二" in repr(chart)

@@ -7,19 +7,12 @@ from torch import nn
 from torchvision.models.densenet import _Transition
 
 from helpers import (
-    Picture,
-    dense_arcs,
     fashion_mnist,
     fit,
     forecast,
-    heat_maps,
     input_sizes,
     official_band,
-    partial_sum,
-    skip_paths,
-    staircase,
     trace,
-    trade_offs,
     xavier,
 )
 from helpers.book.sections import find, load
@@ -107,18 +100,3 @@ def test_official_test_accuracy(network, low, median, high):
     band = official_band(network, "test_acc")
     assert band.metric == "test_acc"
     assert (band.low, band.median, band.high) == pytest.approx((low, median, high), abs=6e-4)
-
-
-def test_pictures_and_the_blocks_they_draw_stay_as_they_are():
-    block, X = DenseBlock(1, 3, 3), torch.rand(1, 3, 8, 8)
-    before = {name: value.clone() for name, value in block.state_dict().items()}
-    band = official_band("lenet")
-    pictures = [
-        skip_paths({"块": block}, X), dense_arcs(["x", "f1", "f2"], [(0, 1), (0, 2), (1, 2)]),
-        heat_maps({"块": torch.tensor([[1.2, torch.nan]])}, ["x"], ["f1", "f2"], "谁用了谁"),
-        staircase({"书上": [1, 2, 3, 1], "现在": [1, 3, 5, 2]}, [1, 3]),
-        partial_sum([0, 1], [1, 2], {"x": [0, 1]}, "和"),
-        trade_offs({"参数": {"lenet": 61_706}}, {"lenet": band}, {"人": 0.835}, {"lenet": 0.8})]
-    assert all(isinstance(p, Picture) and p.png.startswith(b"\x89PNG") for p in pictures)
-    assert not block.convs[0][0]._forward_hooks and block.training
-    assert all(torch.equal(before[name], value) for name, value in block.state_dict().items())

@@ -1,34 +1,15 @@
-"""plotting.py 与 figures.py：帧数、字节、中文、中断。"""
+"""curves.py：帧数、字节、中文、中断。"""
 
-import io
 import time
 import warnings
 
 import numpy as np
 import pytest
-import torch
-from PIL import Image
+from support.pixels import pixels
 
-from helpers import (
-    LivePlot,
-    budget,
-    compare_curves,
-    confusion_matrix,
-    data_flow,
-    image_grid,
-    layer_stacks,
-    line_chart,
-    load,
-    official_band,
-    trade_offs,
-)
-from helpers.pictures.canvas import grid_picture
+from helpers import LivePlot, compare_curves, official_band
 from helpers.pictures.curves import Curves
 from helpers.training.loop import Point
-
-
-def pixels(png):
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
 def points(count, loss=2.0):
@@ -110,28 +91,6 @@ def test_plain_python_prints_one_line_an_epoch(capsys):
     assert len(lines) == 4 and lines[0].startswith("第 1/4 轮") and "测试精度" in lines[0]
 
 
-def test_every_figure_draws_without_a_warning():
-    net_function = load("7.1").lenet
-    net, X, y = net_function(), torch.rand(20, 1, 28, 28), torch.arange(20) % 10
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pictures = [data_flow(net, X[:1]), layer_stacks({"甲": net, "乙": net}),
-                    image_grid(X, ["短靴"] * 20, [True] * 20), confusion_matrix(y, y),
-                    compare_curves({"甲": points(10), "乙": []}),
-                    budget(net_function, images=600, num_epochs=1).preview(),
-                    grid_picture([("", "甲"), ("乙", "丙" * 60)], "表", notes=["丁" * 200], marked={(1, 1)})]
-    for made in pictures:
-        assert pixels(made._repr_png_()).std() > 5 and repr(made).startswith("〔图：")
-
-
-def test_confusion_matrix_puts_truth_in_rows():
-    y, y_hat = torch.zeros(10, dtype=torch.long), torch.full((10,), 9)
-    image = pixels(confusion_matrix(y, y_hat).png)
-    rows, columns = np.nonzero((image[..., 2] - image[..., 0] > 60) & (image.sum(2) < 300))  # 深蓝的格子
-    assert rows.mean() < image.shape[0] / 2 < image.shape[1] / 2 < columns.mean()  # 右上角
-
-
-def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):
-    line_chart({"a": [1e-3, 1e-6, 0.1]}, [1, 2, 3], "x", "y", log=True)
-    trade_offs({"秒": {"lenet": 0.05}}, {"lenet": official_band("lenet")}, {}, {})
-    assert not caplog.records
+def test_trainings_are_compared_in_one_picture():
+    one, both = compare_curves({"甲": points(10)}), compare_curves({"甲": points(10), "乙": []})
+    assert both.title == "甲、乙" and one.png != both.png and pixels(both.png).shape == (340, 840, 3)

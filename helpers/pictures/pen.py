@@ -1,0 +1,67 @@
+"""几笔：网络图共用的框、箭头、线和字，还有把张量画成图像。"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.patches import FancyBboxPatch
+from matplotlib.text import Annotation
+from torch import Tensor
+
+from helpers.pictures.canvas import EDGE, LINE
+
+OPEN = {"arrowstyle": "->", "shrinkA": 2, "shrinkB": 2, "mutation_scale": 10}  # 箭头的另一种样子：张开，两头留空
+
+
+def sheet(figure: Figure, xlim: tuple[float, float], ylim: tuple[float, float]) -> Axes:
+    """一张没有坐标轴的白纸，占满 figure。"""
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=xlim, ylim=ylim)
+    axes.axis("off")
+    return axes
+
+
+def write(axes: Axes, x: float, y: float, text: str, size: float = 9, **style: Any) -> None:
+    """以 (x, y) 为中心写字。"""
+    axes.text(x, y, text, **{"ha": "center", "va": "center", "fontsize": size} | style)
+
+
+def box(axes: Axes, x: float, y: float, width: float, height: float, text: str = "", color: str = "none", *,
+        size: float = 9, level: float = 0.5, rounding: float = 0.03, **style: Any) -> None:
+    """左下角在 (x, y) 的框，里面写字。
+
+    color: 底色；size: 字号；level: 字的中线在框里的高度，0–1；rounding: 圆角的半径，0 是方角；style: 边的样子。
+    """
+    shape = f"round,pad=0,rounding_size={rounding}" if rounding else "square,pad=0"
+    axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, facecolor=color,
+                                  **{"edgecolor": EDGE} | style))
+    write(axes, x + width / 2, y + level * height, text, size)
+
+
+def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], **style: Any) -> Annotation:
+    """从 start 到 end 的箭头；style 改它的样子，例如 **OPEN。"""
+    solid = {"arrowstyle": "-|>", "color": LINE, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9}
+    return axes.annotate("", end, start, arrowprops=solid | style)
+
+
+def line(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
+    """一条折线，没有箭头。"""
+    axes.plot(x, y, color=LINE, lw=1)
+
+
+def paint(axes: Axes, image: Tensor, cmap: str = "gray_r", **options: Any) -> AxesImage:
+    """把 (H, W) 的张量画成图像。cmap: matplotlib 的色表，默认 0 是白，1 是黑。"""
+    return axes.imshow(image.detach().float().cpu().numpy(), cmap=cmap, **options)
+
+
+def times(sizes: Sequence[int]) -> str:
+    """写成「6×28×28」。"""
+    return "×".join(map(str, sizes))
+
+
+def channels_at(shape: Sequence[int]) -> str:
+    """一张特征图的形状 (C, H, W) 写成「6 @ 28×28」，一个向量的 (n,) 写成「120」。"""
+    channels, *sides = shape
+    return f"{channels} @ {times(sides)}" if sides else str(channels)

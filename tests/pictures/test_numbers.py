@@ -1,0 +1,139 @@
+"""numbers.py：点、线、条画在哪里，对着数字算。"""
+
+import numpy as np
+import pytest
+import torch
+from support.pixels import areas, painted, pixels
+
+from helpers import (
+    cost_shares,
+    dots,
+    heat_maps,
+    line_chart,
+    load,
+    official_band,
+    partial_sum,
+    staircase,
+    trace,
+    trade_offs,
+)
+from helpers.pictures.canvas import BLUE, GREEN, ORANGE
+
+FIRST, SECOND = "#1f77b4", "#ff7f0e"  # matplotlib 的 C0、C1
+
+
+def test_the_line_through_the_dots_stands_at_their_mean():
+    one, other = sorted(areas(dots({"甲": [1.0, 3.0, 8.0], "乙": [4.0]}, "秒").png, ORANGE, 20),
+                        key=lambda area: area.top)
+    assert one.middle[0] == other.middle[0] and one.bottom < other.top
+
+
+def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):
+    line_chart({"a": [1e-3, 1e-6, 0.1, 0.0]}, [1, 2, 3, 4], "x", "y", log=True)  # 0 不画
+    trade_offs({"秒": {"lenet": 0.05}}, {"lenet": official_band("lenet")}, {}, {})
+    assert not caplog.records  # 缺字时 matplotlib 在这里说
+
+
+def test_a_logarithmic_axis_spreads_powers_evenly():
+    def heights(log):
+        ys = painted(line_chart({"a": [1.0, 10.0, 100.0]}, [1, 2, 3], "x", "y", log=log).png, FIRST).nonzero()
+        order = np.argsort(ys[1])
+        low, middle, high = (ys[0][order][k] for k in (0, len(order) // 2, -1))
+        return (low - middle) / (low - high)
+
+    assert heights(True) == pytest.approx(0.5, abs=0.06) and heights(False) < 0.3
+
+
+def test_whole_numbers_are_drawn_as_stairs():
+    def longest(values):  # 一行里最多有几个像素是线
+        return painted(line_chart({"a": values}, range(3), "x", "y").png, FIRST).sum(axis=1).max()
+
+    assert longest([0, 5, 9]) > 150 > 50 > longest([0.0, 5.0, 9.0])
+
+
+def test_the_span_is_green():
+    image = pixels(line_chart({"a": [1.0, 2.0]}, [0, 10], "x", "y", span=(5, 10)).png)
+    mixed = [round(0.2 * int(GREEN[k:k + 2], 16) + 0.8 * 255) for k in (1, 3, 5)]
+    xs = (np.abs(image - mixed).sum(2) <= 3).nonzero()[1]
+    assert len(xs) > 1000 and xs.min() > image.shape[1] / 2
+
+
+def test_the_middle_of_the_heat_map_is_white_and_what_is_missing_too():
+    def cell(value):
+        image = pixels(heat_maps({"块": torch.tensor([[value, 2.0], [0.0, 1.0]])}, "ab", "cd", "谁用了谁").png)
+        return image[80:120, 60:90].reshape(-1, 3)  # 第一格的左上方
+
+    assert (cell(float("nan")) == 255).all()
+    red, blue = (cell(value).mean(0) for value in (2.0, 0.0))
+    assert red[0] > red[2] + 50 and blue[2] > blue[0] + 50
+    assert np.median(cell(1.0), 0).min() > 240
+
+
+def test_heat_maps_share_one_scale():
+    one = torch.tensor([[1.5]])
+    alone, beside = (heat_maps(tables, "a", "b", "x").png for tables in ({"甲": one}, {"甲": one, "乙": 5 * one}))
+    strong, weak = (pixels(png)[:, :200].min(axis=2).min(axis=0).tolist() for png in (alone, beside))
+    assert strong != weak
+
+
+def test_the_last_stair_is_the_main_one():
+    def height(*stairs):  # 蓝线在哪里；图例里也有一小段
+        ys = painted(staircase(dict(zip("甲乙丙", stairs, strict=False))).png, BLUE).nonzero()[0]
+        return np.median(ys)
+
+    low, high = [1, 1, 1, 1], [9, 9, 9, 9]
+    assert height(low, high) == height(high, low, high) < 100 < 200 < height(high, low)
+
+
+def test_edges_stand_before_their_layers():
+    png, bare = staircase({"现在": [5, 5, 5, 5]}, [2]).png, staircase({"现在": [5, 5, 5, 5]}).png
+    xs = (pixels(png) != pixels(bare)).any(2).nonzero()[1]
+    assert len(set(xs)) <= 3 and xs.mean() == pytest.approx(pixels(png).shape[1] / 2, abs=30)  # 四层的正中
+
+
+def test_what_the_sum_misses_is_shaded():
+    x = np.linspace(0, 1, 50)
+
+    def shaded(**terms):
+        image = pixels(partial_sum(x, x + x**2, terms, "和").png)[:, :400]
+        return (image[..., 0] - image[..., 2] > 20).sum()
+
+    assert shaded(x=x) > 2 * shaded(x=x, x2=x**2)
+
+
+def test_bars_are_as_long_as_their_share():
+    table = trace(load("7.1").lenet(), (1, 1, 28, 28))
+    bars = areas(cost_shares({"LeNet": table}).png, ORANGE, 100)
+    left = [area.width for area in bars if area.left < 440]
+    params = [layer.params for layer in table if layer.kind == "Linear"]
+    assert left[0] / left[1] == pytest.approx(params[0] / params[1], rel=0.06)
+
+
+def test_convolutions_are_blue_and_the_rest_is_orange():
+    png = cost_shares({"LeNet": trace(load("7.1").lenet(), (1, 1, 28, 28))}).png
+    right = {color: sum(area.width for area in areas(png, color, 60) if area.left > 440) for color in (BLUE, ORANGE)}
+    assert right[BLUE] > 4 * right[ORANGE]  # 乘加多在卷积层
+
+
+BANDS = {name: official_band(name, "test_acc") for name in ("lenet", "vgg11")}
+
+
+def test_trade_offs_puts_cheap_left_and_accurate_above():
+    png = trade_offs({"参数": {"lenet": 1e3, "vgg11": 1e6}}, BANDS, {}, {}).png
+    [cheap], [dear] = areas(png, FIRST, 15), areas(png, SECOND, 15)
+    assert cheap.right < dear.left and cheap.top > dear.bottom
+
+
+def test_trade_offs_has_a_cell_for_each_cost_and_a_cross_for_each_own_run():
+    costs = {name: {"lenet": 1e3, "vgg11": 1e6} for name in "甲乙丙"}
+    assert pixels(trade_offs(costs, BANDS, {}, {}).png).shape[:2] == (660, 840)
+    bare, own = trade_offs(costs, BANDS, {}, {}).png, trade_offs(costs, BANDS, {}, {"lenet": 0.9}).png
+    crosses = (pixels(bare) != pixels(own)).any(2)
+    assert crosses.any() and (pixels(own)[crosses] < pixels(bare)[crosses] + 1).all()
+
+
+def test_lines_are_drawn_where_they_are():
+    bare, lined = (pixels(trade_offs({"参数": {"lenet": 1e3, "vgg11": 1e6}}, BANDS, lines, {}).png)
+                   for lines in ({}, {"人": 0.85}))
+    changed = (bare != lined).any(2).sum(1)
+    assert np.argmax(changed) == pytest.approx(bare.shape[0] / 2, abs=40)  # 0.76 到 0.94 的正中

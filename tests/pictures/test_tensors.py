@@ -1,0 +1,145 @@
+"""tensors.py：画在哪里、多大、什么颜色，对着张量和清单算。"""
+
+import numpy as np
+import pytest
+import torch
+from support.pixels import areas, painted, pixels
+from torch import nn
+
+from helpers import (
+    Trace,
+    confusion_matrix,
+    data_flow,
+    gallery,
+    image_grid,
+    load,
+    map_grid,
+    receptive_fields,
+    trace,
+    windows,
+)
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, PATH_COLORS, RED
+
+
+def test_one_stage_for_each_change_of_shape():
+    net = load("7.1").lenet()
+    table = trace(net, (1, 1, 28, 28))
+    changes = sum(layer.in_shape != layer.out_shape for layer in table)
+    assert pixels(data_flow(net, torch.rand(1, 1, 28, 28)).png).shape[1] == 150 * (1 + changes)
+
+
+def test_the_data_flow_is_computed_in_eval_mode_and_the_net_is_left_as_it_was():
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(0.9), nn.BatchNorm2d(2)).train()
+    X, mean = torch.rand(1, 1, 8, 8), net[2].running_mean.clone()
+    assert data_flow(net, X).png == data_flow(net, X).png  # 暂退法关着
+    assert net.training and torch.equal(net[2].running_mean, mean)
+
+
+def test_wrong_titles_are_red():
+    X, titles = torch.rand(4, 1, 8, 8), ["■"] * 4
+    assert not painted(image_grid(X, titles).png, RED).any()
+    xs = painted(image_grid(X, titles, [False, False, False, True], columns=4).png, RED).nonzero()[1]
+    assert xs.min() > 3 * 115
+
+
+def test_images_fill_row_after_row():
+    heights = [pixels(image_grid(torch.rand(n, 1, 4, 4), ["x"] * n, columns=3).png).shape[0] for n in (1, 3, 4, 7)]
+    assert heights == [150, 150, 300, 450]
+
+
+def test_confusion_matrix_puts_truth_in_rows():
+    y, y_hat = torch.zeros(10, dtype=torch.long), torch.full((10,), 9)
+    image = pixels(confusion_matrix(y, y_hat).png)
+    rows, columns = np.nonzero((image[..., 2] - image[..., 0] > 60) & (image.sum(2) < 300))  # 深蓝的格子
+    assert rows.mean() < image.shape[0] / 2 < image.shape[1] / 2 < columns.mean()  # 右上角
+
+
+def test_a_class_that_never_occurs_divides_by_nothing():
+    assert confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0])).png
+
+
+@pytest.fixture(scope="module")
+def vgg():
+    """VGG-11 逐层的清单。"""
+    with torch.device("meta"):
+        return trace(load("7.3").vgg11(ratio=4), (1, 1, 224, 224), depth=2)
+
+
+def frame(png, color, columns):
+    """前 columns 列里这种颜色的最小的框：(左, 上, 右, 下)。"""
+    ys, xs = painted(png, color)[:, :columns].nonzero()
+    return xs.min(), ys.min(), xs.max(), ys.max()
+
+
+@pytest.mark.parametrize("count", [9, 11, 13])
+def test_the_orange_window_is_as_large_as_the_receptive_field(vgg, count):
+    layers = [layer for layer in vgg if layer.kind in ("Conv2d", "MaxPool2d")]
+    png = receptive_fields(torch.zeros(1, 1, 224, 224), vgg, count).png
+    left, _, right, _ = frame(png, GREY, 350)  # 图像的边
+    scale = (right - left) / 224
+    x0, y0, x1, y1 = frame(png, ORANGE, 350)
+    assert [(x1 - x0) / scale, (y1 - y0) / scale] == pytest.approx(2 * [layers[count - 1].receptive_field], abs=3)
+    assert (x0 + x1) / 2 == pytest.approx((left + right) / 2, abs=16 * scale)  # 正中的一格
+
+
+def test_the_window_follows_its_place(vgg):
+    def middle(at):
+        x0, y0, x1, y1 = frame(receptive_fields(torch.zeros(1, 1, 224, 224), vgg, 8, at).png, ORANGE, 350)
+        return (x0 + x1) / 2, (y0 + y1) / 2
+
+    here, below, beside = middle((0.3, 0.3)), middle((0.7, 0.3)), middle((0.3, 0.7))
+    assert below[1] > here[1] + 50 and below[0] == here[0]
+    assert beside[0] > here[0] + 50 and beside[1] == here[1]
+
+
+def test_one_bar_a_layer_in_the_color_of_its_kind():
+    table = Trace([layer for layer in trace(load("7.1").lenet()[:6], (1, 1, 28, 28))], 0, 0)
+    png = receptive_fields(torch.zeros(1, 1, 28, 28), table).png
+    bars = [areas(png, color, 60) for color in (BLUE, GREEN, ORANGE)]
+    assert [sum(area.left > 380 for area in found) for found in bars] == [2, 1, 1]  # 最后一个汇聚层是橙色
+
+
+def test_a_gallery_shows_brightness_as_it_is():
+    def middle(value):
+        image = pixels(gallery({"甲": torch.full((2, 1, 8, 8), value)}).png)
+        return image[image.shape[0] // 2, -50].tolist()
+
+    assert middle(0.0) == [0] * 3 and middle(1.0) == [255] * 3
+    assert middle(0.5) == pytest.approx([128] * 3, abs=1)
+
+
+def test_a_gallery_has_a_row_for_each_name():
+    rows = {"甲": torch.rand(3, 1, 4, 4), "乙": torch.rand(1, 1, 4, 4)}
+    assert pixels(gallery(rows).png).shape[:2] == (230, 440) and gallery(rows).title == "甲、乙"
+
+
+def test_windows_color_exactly_the_true_cells():
+    mask = torch.zeros(5, 5, dtype=torch.bool)
+    mask[0, 4] = True  # 右上角
+    [one] = areas(windows({"甲": mask}).png, PATH_COLORS[0])
+    whole = windows({"甲": torch.ones(5, 5, dtype=torch.bool)}).png
+    ys, xs = painted(whole, PATH_COLORS[0]).nonzero()
+    assert one.right == xs.max() and one.top == ys.min()
+    assert one.width == pytest.approx((xs.max() - xs.min()) / 5, abs=2)
+
+
+def test_each_window_has_its_own_path_color():
+    mask = torch.ones(2, 2, dtype=torch.bool)
+    png = windows({"甲": mask, "乙": mask}).png
+    lefts = [painted(png, color).nonzero()[1].min() for color in PATH_COLORS[:2]]
+    assert lefts[0] < 210 < lefts[1] and not painted(png, PATH_COLORS[2]).any()
+
+
+@pytest.mark.parametrize("marked", [[], [1], [0, 2]])
+def test_marked_maps_are_framed(marked):
+    png = map_grid(torch.rand(2, 1, 8, 8), torch.rand(2, 3, 4, 4), ["a", "b", "c"], marked).png
+    frames = areas(png, ORANGE, least=60)
+    assert sorted(int(area.middle[0] // 80) - 1 for area in frames) == marked
+
+
+def test_one_row_shares_one_scale_and_rows_do_not():
+    maps = torch.zeros(2, 2, 4, 4)
+    maps[0, 1], maps[1] = 1, 1
+    image = pixels(map_grid(torch.zeros(2, 1, 4, 4), maps, ["a", "b"]).png)
+    low, high, other = image[80, 120], image[80, 200], image[190, 120]
+    assert low[2] > low[0] and (high == other).all() and high[0] > high[2]  # 深蓝，黄，黄
