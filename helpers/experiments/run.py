@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from wcwidth import wcswidth
 
-from helpers.book.official import Band, official_band, reference_runs, verdict
+from helpers.book.official import Band, official_band, reference_runs
 from helpers.data.fashion import Half
 from helpers.experiments.checkpoint import gentle_stop, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose, too_short
@@ -94,7 +94,9 @@ class Run:
             return f"配方与书上不同（{changed}），不与官方结果比较。"
         if self.band is None:
             return "没有这个网络的官方结果。"
-        return verdict(self.band, self.points) if self.finished else "训练没有完成，不与官方结果比较。"
+        if not self.finished:
+            return "训练没有完成，不与官方结果比较。"
+        return self.band.sentence(getattr(self.last, self.band.metric, None))
 
     @property
     def finding(self) -> str:

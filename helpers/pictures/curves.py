@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from helpers.book.official import Band, verdict
+from helpers.book.official import Band
 from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, chinese, encode, picture
 from helpers.training.loop import Point
 
@@ -167,7 +167,7 @@ class LivePlot:
         handled = bool(self.note)
         self.error = error if handled else None
         if kind is None and self.band:
-            self.note = verdict(self.band, self.points)
+            self.note = self.band.sentence(getattr(self.points[-1], self.band.metric) if self.points else None)
         self._draw()
         # 笔记本里，判断写在图上：每台机器的数字不同，不该进文字输出
         if self.note and self._speak and (handled or self._curves is None):
