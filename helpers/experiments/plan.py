@@ -11,8 +11,8 @@ from torch import nn
 
 from helpers.data.fashion import Half, fashion_mnist
 from helpers.experiments.settings import label, show
-from helpers.machine.device import memory_limit, pick_device
-from helpers.network.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
+from helpers.machine.device import GB, megabytes, memory_limit, pick_device
+from helpers.network.forecast import Forecast, epoch_seconds, forecast
 from helpers.network.initialization import xavier
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, grid_picture

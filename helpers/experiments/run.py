@@ -21,10 +21,11 @@ from helpers.experiments.checkpoint import gentle_stop, load_checkpoint, save_ch
 from helpers.experiments.diagnosis import diagnose, too_short
 from helpers.experiments.plan import Plan
 from helpers.experiments.settings import describe_changes, describe_differences, differences, label, plain, show
-from helpers.machine.device import fast_dtype, memory_limit, release_memory
+from helpers.machine.device import fast_dtype, megabytes, memory_limit
 from helpers.machine.gauge import Gauge, start_over
+from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
-from helpers.network.forecast import forecast, megabytes
+from helpers.network.forecast import forecast
 from helpers.network.initialization import recognize
 from helpers.network.trace import trace
 from helpers.paths import runs_folder

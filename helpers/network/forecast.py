@@ -10,12 +10,11 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from helpers.data.fashion import fashion_mnist
-from helpers.machine.device import fast_dtype, memory_limit, pick_device
+from helpers.machine.device import GB, fast_dtype, megabytes, memory_limit, pick_device
 from helpers.network.borrow import mode
 from helpers.network.dispatch import shortcut
 from helpers.training.loop import steps
 
-GB = 1e9
 _MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
 
 
@@ -84,11 +83,6 @@ class Forecast:
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}：{value}" for name, value in self.rows())
-
-
-def megabytes(size: float) -> str:
-    """字节数写成 MB 或 GB（10⁶、10⁹）。"""
-    return f"{size / 1e6:,.1f} MB" if size < GB else f"{size / GB:,.1f} GB"
 
 
 def forecast(net: nn.Module, shape: tuple[int, ...], batch_size: int, *, dtype: torch.dtype | None = None,

@@ -12,8 +12,9 @@ from torch.nn import functional as F
 
 from helpers.data.fashion import Half
 from helpers.machine.cuda_graph import GraphedStep
-from helpers.machine.device import fast_dtype, keep_memory, release_memory
+from helpers.machine.device import fast_dtype
 from helpers.machine.gauge import Gauge
+from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import parallel, together, total, world_size
 from helpers.network.borrow import evaluating
 

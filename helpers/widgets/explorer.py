@@ -12,7 +12,8 @@ from torch import nn
 from helpers.experiments.plan import Plan
 from helpers.experiments.run import Recording, Run, ending, saved_runs
 from helpers.experiments.settings import describe_changes
-from helpers.machine.device import fast_dtype, memory_limit, pick_device, release_threads
+from helpers.machine.device import fast_dtype, memory_limit, pick_device
+from helpers.machine.memory import release_threads
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.trace import Trace, trace
 from helpers.pictures.canvas import Picture

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helpers import NETWORKS, fashion_mnist, forecast, load, xavier
-from helpers.network.forecast import GB
+from helpers.machine.device import GB
 from helpers.training.loop import steps
 
 SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
