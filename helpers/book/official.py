@@ -1,15 +1,14 @@
 """书的官方运行：最后一轮的精度，用来判断这里的训练是否正常。"""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from helpers.book.sections import SECTIONS, Metric
 from helpers.paths import REFERENCE_RUNS
-from helpers.training.loop import Point
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Band:
     metric: "test_acc" 或 "train_acc"；runs: 多少次运行。
     """
 
-    metric: str
+    metric: Metric
     low: float
     median: float
     high: float
@@ -30,6 +29,18 @@ class Band:
         """比较的是哪一种精度。"""
         return "测试精度" if self.metric == "test_acc" else "训练精度"
 
+    def place(self, accuracy: float) -> Literal["below", "within", "above"]:
+        """一个精度（0–1）在区间的哪里；两端算在里面。"""
+        return "below" if accuracy < self.low else "above" if accuracy > self.high else "within"
+
+    def sentence(self, accuracy: float | None) -> str:
+        """一句话：训练完书上的全部配方之后的精度（0–1），与官方区间比较；None 是没有训练完。"""
+        if accuracy is None:
+            return "训练没有完成，不作比较。"
+        where = {"below": "低于", "within": "落在", "above": "高于"}[self.place(accuracy)]
+        return (f"{self.name} {accuracy:.3f}，{where}官方区间 {self.low:.3f}–{self.high:.3f}"
+                f"（{self.runs} 次运行的 5–95 %）。")
+
 
 @cache
 def reference_runs() -> dict[str, Any]:
@@ -38,27 +49,19 @@ def reference_runs() -> dict[str, Any]:
 
 
 @cache
-def official_band(network: str, metric: str | None = None) -> Band:
+def official_band(network: str, metric: Metric | None = None) -> Band:
     """某个网络的官方区间。
 
-    network: lenet、alexnet、vgg11、nin、googlenet、resnet18、densenet 之一。
-    metric: "test_acc" 或 "train_acc"；默认看测试精度，只有 ResNet 和 DenseNet 看训练精度：
-        这两个最后一轮的测试精度本来就在跳，训练精度不跳。
+    network: lenet、alexnet、vgg11、nin、googlenet、resnet18、densenet 之一，别的抛出 ValueError。
+    metric: "test_acc" 或 "train_acc"；默认是这一节判断训练用的那一种，见 `Section`。
     数字摘自 Dive into Deep Learning 各版笔记本的提交历史，见 reference_runs.json。
     """
+    metrics = {section.network: section.metric for section in SECTIONS}
+    if network not in metrics:
+        raise ValueError(f"没有网络 {network!r} 的官方结果；有的是 {'、'.join(metrics)}。")
+    metric = metric or metrics[network]
     reference = reference_runs()
-    metric = metric or ("train_acc" if network in ("resnet18", "densenet") else "test_acc")
-    column = reference["columns"].index(metric)
-    test_acc = reference["columns"].index("test_acc")
+    column, test_acc = (reference["columns"].index(name) for name in (metric, "test_acc"))
     values = [run[column] for run in reference["runs"][network] if run[test_acc] > 0.1]
     low, median, high = (float(q) for q in np.percentile(values, (5, 50, 95)))
     return Band(metric, low, median, high, len(values))
-
-
-def verdict(band: Band, points: Sequence[Point]) -> str:
-    """训练完书上的全部配方之后，与官方区间比较的一句话。"""
-    value = getattr(points[-1], band.metric) if points else None
-    if value is None:
-        return "训练没有完成，不作比较。"
-    place = "低于" if value < band.low else "高于" if value > band.high else "落在"
-    return f"{band.name} {value:.3f}，{place}官方区间 {band.low:.3f}–{band.high:.3f}（{band.runs} 次运行的 5–95 %）。"

@@ -5,7 +5,7 @@ from typing import Any
 
 from wcwidth import wcswidth
 
-from helpers.book.official import Band, official_band, reference_runs, verdict
+from helpers.book.official import Band, official_band, reference_runs
 from helpers.experiments.settings import describe_changes, describe_differences, differences
 from helpers.machine.device import megabytes
 from helpers.pictures.canvas import Picture, table_picture
@@ -127,7 +127,9 @@ class Run:
             return f"配方与书上不同（{changed}），不与官方结果比较。"
         if self.band is None:
             return "没有这个网络的官方结果。"
-        return verdict(self.band, self.points) if self.finished else "训练没有完成，不与官方结果比较。"
+        if not self.finished:
+            return "训练没有完成，不与官方结果比较。"
+        return self.band.sentence(getattr(self.last, self.band.metric, None))
 
     @property
     def total_seconds(self) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.book.official import Band, verdict
+from helpers.book.official import Band
 from helpers.data.fashion import Half
 from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
@@ -18,8 +18,9 @@ from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save
-from helpers.machine.device import fast_dtype, memory_limit, release_memory
+from helpers.machine.device import fast_dtype, memory_limit
 from helpers.machine.gauge import Gauge, start_over
+from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
 from helpers.network.forecast import forecast
 from helpers.network.trace import trace
@@ -89,7 +90,7 @@ class Session:
         if error is not None:
             self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "interrupted")
         if self.ended == "done":
-            self.note = verdict(self.band, self.points) if self.band else ""
+            self.note = self.band.sentence(getattr(self.points[-1], self.band.metric)) if self.band else ""
         elif self.ended == "interrupted":
             epoch = self.points[-1].epoch if self.points else 0
             self.note = f"在第 {epoch:.3g} 轮中断，已有的曲线和权重都留着。"

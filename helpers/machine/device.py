@@ -1,9 +1,6 @@
-"""用哪个设备、什么精度、多少内存，内存怎样写。"""
+"""用哪个设备、什么精度、多少内存。"""
 
-import ctypes
-import sys
 import warnings
-from contextlib import contextmanager, suppress
 from functools import cache
 
 import psutil
@@ -43,40 +40,6 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     else:
         fast = False
     return torch.bfloat16 if fast else torch.float32
-
-
-@contextmanager
-def keep_memory():
-    """训练用过的内存（每块 32 MB 以下）留给下一步，不还给系统；训练完由 `release_memory` 归还。
-
-    每一步都要同样大小的内存。glibc 默认一放就还，下一步再要，系统又要一页页清零：
-    float32 的 LeNet 有三分之一的时间花在这上面。别的系统没有这个开关，什么也不做。
-    """
-    with suppress(OSError, AttributeError):
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD，glibc 允许的最大值；更大的块仍然单独要，不会留下空洞
-        libc.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
-    yield
-
-
-def release_memory(device: torch.device) -> None:
-    """把用完的内存还给系统。"""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
-
-
-def release_threads() -> None:
-    """结束这个线程的 OpenMP 线程，下次要用时再起；另一个线程要开始训练时先调用它。
-
-    Linux 上的 OpenMP（libgomp）给每个用过它的线程各留一队。几队合起来比核多，它就不再自旋着等，
-    每次并行都要先把睡着的线程叫醒：GoogLeNet 的一步慢一倍多。别的系统不是这样；旧的 torch 带的 libgomp 没有这个函数：
-    那时什么也不做。
-    """
-    if sys.platform == "linux":
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(torch._C.__file__).omp_pause_resource_all(1)  # omp_pause_soft，OpenMP 5.0
 
 
 def memory_limit(device: torch.device) -> int:

@@ -5,7 +5,7 @@ import time
 import psutil
 import torch
 
-from helpers.machine.device import release_memory
+from helpers.machine.memory import release_memory
 
 
 class Gauge:

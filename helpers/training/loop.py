@@ -11,8 +11,9 @@ from torch.nn import functional as F
 
 from helpers.data.fashion import Half
 from helpers.machine.cuda_graph import GraphedStep, require_cuda_graph
-from helpers.machine.device import fast_dtype, keep_memory, release_memory
+from helpers.machine.device import fast_dtype
 from helpers.machine.gauge import Gauge
+from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import parallel, together, total, world_size
 from helpers.network.borrow import evaluating
 
@@ -89,16 +90,16 @@ def steps(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int,
         require_cuda_graph(train.device)
     gauge, here, dtype = gauge or Gauge(train.device), position or Position(), dtype or fast_dtype(train.device)
     gauge.lap("drawing")  # 在这以前画好的坐标轴
-    with keep_memory():
-        update = Update(net, train.device, dtype, gauge, here)
-        step = GraphedStep(update) if cuda_graph else update
-        for epoch in range(here.epoch, num_epochs):
-            yield from _train(update, step, train, lr, reports)
-            hits = yield from _evaluate(net, test, dtype, gauge)
-            loss, train_acc = update.means()
-            here.epoch, here.order = epoch + 1, None
-            yield Point(epoch + 1.0, loss, train_acc, hits.item() / test.images, here.lr)
-            gauge.lap("drawing")
+    keep_memory()
+    update = Update(net, train.device, dtype, gauge, here)
+    step = GraphedStep(update) if cuda_graph else update
+    for epoch in range(here.epoch, num_epochs):
+        yield from _train(update, step, train, lr, reports)
+        hits = yield from _evaluate(net, test, dtype, gauge)
+        loss, train_acc = update.means()
+        here.epoch, here.order = epoch + 1, None
+        yield Point(epoch + 1.0, loss, train_acc, hits.item() / test.images, here.lr)
+        gauge.lap("drawing")
 
 
 class Update:

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from helpers.experiments.run import Run
 from helpers.experiments.session import Session
-from helpers.machine.device import release_threads
+from helpers.machine.memory import release_threads
 from helpers.training.loop import Point
 
 _END = object()

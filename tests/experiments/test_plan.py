@@ -1,8 +1,5 @@
-"""plan.py 与 device.py：这台机器的计划，改法，放不放得下。"""
+"""plan.py：这台机器的计划，改法，放不放得下。"""
 
-import ctypes
-import subprocess
-import sys
 import time
 from functools import partial
 
@@ -12,10 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-import helpers.machine.device
 from helpers import budget, fashion_mnist, kaiming, load, xavier
 from helpers.experiments.plan import epoch_seconds
-from helpers.machine.device import fast_dtype, pick_device
 from helpers.training.loop import fit
 
 lenet, vgg11 = load("7.1").lenet, load("7.3").vgg11
@@ -115,49 +110,8 @@ def test_what_does_not_fit_is_refused_before_anything_is_allocated():
     assert psutil.Process().memory_info().rss - before < 50e6
 
 
-def test_broken_cuda_falls_back_with_one_line(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-
-    def broken(*args, **options):
-        raise RuntimeError("no kernel image is available\nmore")
-    monkeypatch.setattr(helpers.machine.device.torch, "ones", broken)
-    pick_device.cache_clear()
-    with pytest.warns(UserWarning, match="no kernel image is available.*改用 CPU"):
-        assert pick_device().type == "cpu"
-    pick_device.cache_clear()
-
-
-def test_dtype_follows_the_hardware(monkeypatch):
-    for capabilities, dtype in (({}, torch.float32), ({"amx_bf16": True}, torch.bfloat16)):
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found, raising=False)
-        fast_dtype.cache_clear()
-        assert fast_dtype(torch.device("cpu")) == dtype
-    fast_dtype.cache_clear()
-
-
 def test_bfloat16_learns_too():
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
     points = list(fit(net, *fashion_mnist(32, images=3_000), lr=0.1, num_epochs=3, dtype=torch.bfloat16))
     assert points[-1].test_acc > 0.7 and next(net.parameters()).dtype == torch.float32
-
-
-THREADS = """
-import psutil, torch
-from helpers.machine.device import release_threads
-torch.set_num_threads(4)
-before = psutil.Process().num_threads()
-torch.rand(2000, 2000).exp()
-during = psutil.Process().num_threads()
-release_threads()
-after = psutil.Process().num_threads()
-torch.rand(2000, 2000).exp()  # 再要就再起
-print(during - before, after - before, psutil.Process().num_threads() - before)
-"""
-
-
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all"),
-                    reason="不是 Linux，或者 torch 带的 OpenMP 太旧：什么也不做")
-def test_the_openmp_threads_end_and_come_back():
-    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["3", "0", "3"]

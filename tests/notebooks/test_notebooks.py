@@ -43,8 +43,3 @@ def test_lenet_shapes_and_receptive_field():
     assert [layer.out_shape[1:] for layer in table if layer.kind != "Sigmoid"] == [
         (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (400,), (120,), (84,), (10,)]
     assert table[5].receptive_field == 16 and table[6].receptive_field is None
-
-
-def test_an_unknown_section_is_refused():
-    with pytest.raises(ValueError, match=r"没有第 '9.9' 节"):
-        load("9.9")

@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import accuracy, check, fashion_mnist, fit, load, official_band, xavier
-from helpers.book.official import verdict
-from helpers.training.loop import Point, steps
+from helpers import accuracy, fashion_mnist, fit, load, xavier
+from helpers.training.loop import steps
 
 lenet = load("7.1").lenet
 
@@ -92,23 +91,3 @@ def test_one_turn_per_batch_and_stopping_restores_the_mode():
     assert not net.training  # 正在评估
     running.close()
     assert net.training
-
-
-# 官方运行的统计表；塌缩到 0.100 的运行不计入
-@pytest.mark.parametrize("network, low, median, high", [
-    ("lenet", .774, .806, .824), ("alexnet", .864, .880, .885), ("vgg11", .911, .919, .924), ("nin", .484, .851, .878),
-    ("googlenet", .857, .889, .897), ("resnet18", .995, .997, .998), ("densenet", .948, .949, .950)])
-def test_official_bands(network, low, median, high):
-    band = official_band(network)
-    assert (band.low, band.median, band.high) == pytest.approx((low, median, high), abs=6e-4)
-
-
-@pytest.mark.parametrize("value, word", [(0.1, "低于"), (0.8, "落在"), (0.9, "高于"), (None, "没有完成")])
-def test_verdict(value, word):
-    assert word in verdict(official_band("lenet"), [Point(10, 0.5, 0.82, value)])
-
-
-def test_check_prints_what_it_is_told(capsys):
-    check("一句话", True, 1)
-    check("另一句", False)
-    assert capsys.readouterr().out == "✓ 一句话 〔1〕\n✗ 另一句\n"

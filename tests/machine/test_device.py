@@ -1,0 +1,60 @@
+"""device.py：坏了的 CUDA，硬件擅长的精度，字节数的写法。"""
+
+import psutil
+import pytest
+import torch
+
+from helpers import fast_dtype, pick_device
+from helpers.machine.device import megabytes, memory_limit
+
+
+@pytest.fixture(autouse=True)
+def forgotten():
+    """这台机器探测过的，前后都不记得。"""
+    for probe in (pick_device, fast_dtype):
+        probe.cache_clear()
+    yield
+    for probe in (pick_device, fast_dtype):
+        probe.cache_clear()
+
+
+def test_broken_cuda_falls_back_with_one_line(monkeypatch):
+    def broken(*args, **options):
+        raise RuntimeError("no kernel image is available\nmore")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", broken)
+    with pytest.warns(UserWarning, match="no kernel image is available.*改用 CPU") as said:
+        assert pick_device().type == "cpu" == pick_device().type
+    assert len(said) == 1 and "more" not in str(said[0].message)
+
+
+def test_a_cuda_that_counts_wrong_is_not_used(monkeypatch):
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", lambda *shape, device: ones(*shape) * 2)
+    assert pick_device().type == "cpu"
+
+
+@pytest.mark.parametrize("capabilities, dtype", [
+    ({}, torch.float32), ({"amx_bf16": False, "avx512_bf16": False, "avx2": True}, torch.float32),
+    ({"amx_bf16": True}, torch.bfloat16), ({"avx512_bf16": True}, torch.bfloat16)])
+def test_the_dtype_follows_the_processor(capabilities, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    assert fast_dtype(torch.device("cpu")) == dtype
+
+
+@pytest.mark.parametrize("capability, dtype", [
+    ((7, 5), torch.float32), ((8, 0), torch.bfloat16), ((12, 0), torch.bfloat16)])
+def test_the_dtype_follows_the_gpu(capability, dtype, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert fast_dtype(torch.device("cuda")) == dtype and fast_dtype(torch.device("meta")) == torch.float32
+
+
+def test_the_limit_is_what_is_free():
+    assert memory_limit(torch.device("cpu")) == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+
+
+@pytest.mark.parametrize("size, text", [
+    (0, "0.0 MB"), (1_250_000, "1.2 MB"), (999.9e6, "999.9 MB"), (1e9, "1.0 GB"), (1234.5e9, "1,234.5 GB")])
+def test_bytes_are_written_in_powers_of_ten(size, text):
+    assert megabytes(size) == text
