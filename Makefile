@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test faults bench mutants clean
+.PHONY: lab book notebooks test quick faults bench mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -18,8 +18,15 @@ notebooks: .venv/ready
 
 test: .venv/ready-test
 	$(BIN)/ruff check .
+	$(BIN)/basedpyright
 	$(BIN)/python -m pytest
 	COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -q --nbval notebooks
+
+# 改代码时用：一分多钟，不开浏览器、不起别的进程、不重跑笔记本
+quick: .venv/ready-test
+	$(BIN)/ruff check .
+	$(BIN)/basedpyright
+	$(BIN)/python -m pytest -q -m "not slow"
 
 # 只跑故障表（make test 也跑）：真的弄坏文件、杀进程、占满内存，与朴素的实现对照
 faults: .venv/ready-test

@@ -3,7 +3,9 @@
 from helpers.book.sections import NETWORKS, load
 from helpers.data.fashion import LABELS, Batches, fashion_mnist
 from helpers.machine.device import fast_dtype, pick_device
-from helpers.network.trace import Layer, Trace, input_sizes, trace
+from helpers.network.layer import Layer
+from helpers.network.trace import Trace, trace
+from helpers.network.sizes import input_sizes
 from helpers.network.describe import describe
 from helpers.book.claims import check
 from helpers.training.loop import Point, accuracy, fit
@@ -16,7 +18,10 @@ from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare
 from helpers.network.forecast import Forecast, forecast
 from helpers.experiments.plan import Plan, budget
 from helpers.experiments.diagnosis import dead_relus, diagnose
-from helpers.experiments.run import Run, compare, export_csv, saved_runs, train
+from helpers.experiments.run import Finding, Run
+from helpers.experiments.session import Session, train
+from helpers.experiments.store import export_csv, saved_runs
+from helpers.experiments.comparison import compare
 from helpers.widgets.sliders import Interactive
 from helpers.widgets.explorer import Explorer
 
@@ -24,7 +29,7 @@ __all__ = [
     "NETWORKS", "load",
     "LABELS", "Batches", "fashion_mnist",
     "fast_dtype", "pick_device",
-    "Layer", "Trace", "input_sizes", "trace", "describe",
+    "Layer", "Trace", "trace", "input_sizes", "describe",
     "check",
     "Point", "accuracy", "fit", "kaiming", "xavier",
     "official_band", "reference_runs",
@@ -35,6 +40,6 @@ __all__ = [
     "Forecast", "forecast",
     "Plan", "budget",
     "dead_relus", "diagnose",
-    "Run", "compare", "export_csv", "saved_runs", "train",
+    "Finding", "Run", "Session", "train", "export_csv", "saved_runs", "compare",
     "Interactive", "Explorer",
 ]

@@ -3,6 +3,7 @@
 import argparse
 import ast
 import sys
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -10,10 +11,10 @@ import torch
 from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
 from helpers.experiments.plan import Plan
-from helpers.experiments.run import train
+from helpers.experiments.session import train
 from helpers.machine.device import pick_device
 from helpers.machine.team import rank, team, world_size
-from helpers.network.trace import input_sizes
+from helpers.network.sizes import input_sizes
 from helpers.paths import runs_folder
 
 
@@ -40,10 +41,9 @@ def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> i
         net = plan.build()
         if options.sync_batch_norm:
             net = synchronized(net)
-        torch.manual_seed(options.seed + rank())  # 各个进程的暂退法不同
-        checkpoint = runs_folder() / "checkpoints" / f"{plan.network}.pt"
-        result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, checkpoint=checkpoint,
-                       resume=options.resume, cuda_graph=options.cuda_graph,
+        checkpoint = runs_folder() / "checkpoints" / f"{plan.name}.pt"
+        result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=options.seed,
+                       checkpoint=checkpoint, resume=options.resume, cuda_graph=options.cuda_graph,
                        dtype=getattr(torch, options.dtype) if options.dtype else None)
         say(result)
         say(f"存在 {runs_folder()}")
@@ -73,15 +73,17 @@ def synchronized(net: torch.nn.Module) -> torch.nn.Module:
 
 
 def parse_changes(words: list[str]) -> dict[str, Any]:
-    """["--lr", "0.1", "--c1=8"] 变成 {"lr": 0.1, "c1": 8}；写错时抛出 ValueError。"""
+    """["--lr", "0.1", "--c1=8", "--init", "kaiming"] 变成 {"lr": 0.1, "c1": 8, "init": "kaiming"}。
+
+    数字和元组按 Python 的写法，别的是文字；值能不能用由 Plan.change 说。不成对时抛出 ValueError。
+    """
     changes, words = {}, [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2 or not all(name.startswith("--") for name in words[::2]):
         raise ValueError(f"选项写成 --名字 值，如 --lr 0.1；收到的是 {' '.join(words)}。")
     for name, value in zip(words[::2], words[1::2], strict=True):
-        try:
-            changes[name[2:].replace("-", "_")] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            raise ValueError(f"{name} 的值 {value} 看不懂；数字如 8、0.1，元组如 '((1,64),(1,128))'。") from None
+        with suppress(ValueError, SyntaxError):  # 不是数字和元组的就是一个词，如 kaiming
+            value = ast.literal_eval(value)
+        changes[name[2:].replace("-", "_")] = value
     return changes
 
 

@@ -14,8 +14,7 @@ from packaging.version import Version
 
 from helpers import paths
 from helpers.data.fashion import FILES, read_idx
-from helpers.machine.device import fast_dtype, memory_limit, pick_device
-from helpers.network.forecast import megabytes
+from helpers.machine.device import fast_dtype, megabytes, memory_limit, pick_device
 
 _INSTALL = "pip install -r requirements.txt"
 

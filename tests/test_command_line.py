@@ -22,7 +22,7 @@ def test_full_is_the_book_and_the_seed_is_kept(monkeypatch, capsys):
     seen = []
     monkeypatch.setattr("helpers.__main__.train", lambda net, *data, plan, **options: seen.append(plan) or FINISHED)
     main(["run", "7.6", "--full", "--seed", "4"])
-    assert seen[0].is_book and seen[0].size == 96 and seen[0].images is None
+    assert seen[0].is_book and seen[0].size == 96 and seen[0].recipe.images is None
     assert torch.initial_seed() == 4
 
 
@@ -34,7 +34,7 @@ class FINISHED:
 
 @pytest.mark.parametrize("arguments, message", [
     (["run", "9.9"], "没有第 '9.9' 节"), (["run", "7.1", "--c9", "3"], "没有 c9"),
-    (["run", "7.1", "--lr", "abc"], "看不懂"), (["run", "7.1", "--lr"], "--名字 值"),
+    (["run", "7.1", "--lr", "abc"], "'abc'"), (["run", "7.1", "--lr"], "--名字 值"),
     (["run", "7.1", "5"], "--名字 值"),
     pytest.param(["run", "7.1", "--cuda-graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason="有 CUDA 显卡就能用")),

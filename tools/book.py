@@ -15,7 +15,8 @@ from normal_form import normalize, text
 from wcwidth import wcswidth
 
 from helpers.book.sections import NETWORKS
-from helpers.experiments.run import Run, saved_runs
+from helpers.experiments.run import Run
+from helpers.experiments.store import saved_runs
 from helpers.paths import NOTEBOOKS
 
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
@@ -49,8 +50,8 @@ def row(section: str, run: Run) -> tuple[str, ...]:
     """把一次训练写成表格的一行。"""
     what = f"{run.recipe['images']} 张 × {run.recipe['num_epochs']} 轮，{run.recipe['size']}×{run.recipe['size']}"
     judged = run.verdict if run.band else "缩减了配方，不与官方结果比较"
-    return (section, run.network, run.device, what, f"{run.total:.0f}", f"{run.test_acc:.3f}",
-            " ".join([judged, *run.findings]))
+    return (section, run.network, run.device, what, f"{run.total_seconds:.0f}", f"{run.test_acc:.3f}",
+            " ".join([judged, *map(str, run.findings)]))
 
 
 def first_line(source: str) -> str:

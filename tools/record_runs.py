@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from helpers import NETWORKS, kaiming, load, train, xavier
+from helpers import NETWORKS, load, train
 from helpers.experiments.plan import Plan
 from helpers.experiments.run import Run
 
@@ -21,27 +21,23 @@ FILE = Path(__file__).resolve().parent.parent / "tests" / "support" / "recorded_
 SEEDS = range(5)
 
 
-def default(module: torch.nn.Module) -> None:
-    """PyTorch 自己的初始化：什么也不做。"""
-
-
 def broken() -> list[tuple[str, str, dict[str, Any], int]]:
-    """弄坏的训练：(应当说到的话, 节, 改了什么, 种子)。"""
+    """弄坏的训练：(应当是哪一种诊断, 节, 改了什么, 种子)。"""
     small = {"size": 67, "images": 1_000, "batch_size": 32, "c1": 16, "c2": 32, "c3": 64}
     return [
-        ("学习率 0.1 太小", "7.1", {"lr": 0.1, "num_epochs": 3}, 0),
-        ("加上 .apply(xavier)", "7.1", {"init": default, "num_epochs": 3}, 0),
-        ("学习率 9 太大", "7.1", {"lr": 9.0, "num_epochs": 3}, 0),
-        ("第一轮停在 0.100 是正常的", "7.1", {"num_epochs": 1}, 0),
-        ("学习率 0.001 太小", "7.2", {"lr": 1e-3}, 0),
-        ("死了", "7.2", {"lr": 1.0}, 0),
-        ("步可能不够", "7.3", {"init": xavier, "num_epochs": 2}, 0),
-        ("损失溢出", "7.3", {"lr": 1.0}, 0),
-        ("最后一个 ReLU 的 10 个通道全死了", "7.4", {**small, "lr": 1.0, "init": xavier, "num_epochs": 3}, 0),
-        ("只认得", "7.4", {"init": kaiming}, 2),
-        ("步可能不够", "7.5", {"init": xavier, "num_epochs": 1}, 0),
-        ("过拟合", "7.6", {"images": 600, "batch_size": 32, "num_epochs": 20}, 0),
-        ("偏小", "7.7", {"lr": 1e-4}, 0),
+        ("lr_too_small", "7.1", {"lr": 0.1, "num_epochs": 3}, 0),
+        ("weak_initialization", "7.1", {"init": "default", "num_epochs": 3}, 0),
+        ("lr_too_large", "7.1", {"lr": 9.0, "num_epochs": 3}, 0),
+        ("warming_up", "7.1", {"num_epochs": 1}, 0),
+        ("lr_too_small", "7.2", {"lr": 1e-3}, 0),
+        ("dead_layer", "7.2", {"lr": 1.0}, 0),
+        ("not_started", "7.3", {"init": "xavier", "num_epochs": 2}, 0),
+        ("overflow", "7.3", {"lr": 1.0}, 0),
+        ("dead_output", "7.4", {**small, "lr": 1.0, "init": "xavier", "num_epochs": 3}, 0),
+        ("missing_classes", "7.4", {"init": "kaiming"}, 2),
+        ("not_started", "7.5", {"init": "xavier", "num_epochs": 1}, 0),
+        ("overfit", "7.6", {"images": 600, "batch_size": 32, "num_epochs": 20}, 0),
+        ("lr_too_small", "7.7", {"lr": 1e-4}, 0),
     ]
 
 
@@ -49,7 +45,7 @@ def once(plan: Plan, seed: int) -> Run:
     """按计划训练一次。"""
     torch.manual_seed(seed)
     net = plan.build()
-    return train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan)
+    return train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=seed)
 
 
 def main() -> int:
@@ -61,7 +57,7 @@ def main() -> int:
     records["broken"] = []
     for expected, section, changes, seed in broken():
         run = once(load(section).plan.change(**changes), seed)
-        print(f"{'✓' if expected in ' '.join(run.findings) else '✗'} {expected}：{run.findings}")
+        print(f"{'✓' if expected in [finding.kind for finding in run.findings] else '✗'} {expected}：{run.findings}")
         records["broken"].append({"expected": expected, "run": asdict(run)})
     alarms = [(run["network"], run["seed"], run["findings"]) for run in records["healthy"] if run["findings"]]
     print(f"正常的 {len(records['healthy'])} 次，误报 {len(alarms)} 次", *alarms, sep="\n")

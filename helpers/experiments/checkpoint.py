@@ -3,11 +3,12 @@
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import torch
 from torch import nn
@@ -26,7 +27,7 @@ def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list
     """
     if rank() != 0:
         return
-    draft = path.with_suffix(".tmp")
+    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")  # 两个进程存同一份，各写各的
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with draft.open("wb") as file:
@@ -90,3 +91,20 @@ def gentle_stop() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def kept(turns: Iterator[Point | None], store: Callable[[], None]) -> Iterator[Point | None]:
+    """走 turns，每一轮和中断时 store() 一次；按了中断，走完这一步、存好，再抛出 KeyboardInterrupt。"""
+    with gentle_stop() as stopped:
+        try:
+            for point in turns:
+                yield point
+                stop = stopped and rank() == 0  # 别的进程没有什么可存，0 号走了它们就停在求和上
+                if stop or (point is not None and point.test_acc is not None):
+                    store()
+                if stop:
+                    raise KeyboardInterrupt
+        except RuntimeError as error:
+            if stopped and rank() > 0:  # 0 号已经走了，求和求不成
+                raise KeyboardInterrupt from error
+            raise

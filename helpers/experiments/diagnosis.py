@@ -1,95 +1,114 @@
 """曲线正常吗？不正常是为什么，接着试什么。"""
 
 import math
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from helpers.data.fashion import Half
-from helpers.network.borrow import evaluating
+from helpers.experiments.run import Finding, Run
+from helpers.network.borrow import evaluating, hooked
 from helpers.training.loop import Point
 
-if TYPE_CHECKING:
-    from helpers.experiments.run import Run
 
-
-def diagnose(run: "Run", net: nn.Module | None = None, data: Half | None = None) -> list[str]:
-    """这次训练有什么毛病，接着试什么；一句一条，没有毛病就是空的。
+def diagnose(run: Run, net: nn.Module | None = None, data: Half | None = None) -> list[Finding]:
+    """这次训练有什么毛病，接着试什么；没有毛病就是空的。
 
     net, data: 训练完的网络和它的数据；给了才数得出死掉的 ReLU 和从不预测的类别。
     阈值取自实际的训练：正常的 35 次不报，塌缩的都报（tests/support/recorded_runs.json）。
     """
-    last = run.last
-    if run.ended == "diverged":
-        return [f"损失溢出：学习率 {_lr(run):g} 太大{_book_lr(run)}，参数一步步变大直到没有数；"
-                f"从 {_lr(run) / 3:.2g} 试起，重新初始化再训练。"]
-    if run.ended == "memory":
-        batch, fits = run.recipe["batch_size"], run.memory["largest_batch"]
-        return [f"内存不够：批量 {batch} 放不下；预计放得下的最大批量是 {min(fits, batch // 2) or 1}，"
-                "减小批量、输入边长或宽度再训练。"]
-    if too_short(run):
+    if run.ended in _BROKEN_OFF:
+        return [_BROKEN_OFF[run.ended](run)]
+    if run.too_short:
         return []
-    best, chance = max(point.train_acc for point in run.points), 1 / _classes(run)
-    if last.train_acc < 1.5 * chance and best > 3 * chance:
-        return [f"塌缩：精度到过 {best:.2f}，又跌回随机猜的水平；学习率 {_lr(run):g} 太大，"
-                "减小到三分之一，重新初始化再训练。"]
+    chance = 1 / run.classes
+    stuck = run.points[-1].train_acc < 1.5 * chance
+    if stuck and max(point.train_acc for point in run.points) > 3 * chance:
+        return [_collapse(run)]
     with torch.autocast(run.device, getattr(torch, run.dtype), enabled=run.dtype != "float32"):  # 与训练时一样快
-        if last.train_acc < 1.5 * chance:
+        if stuck:
             return [_stuck(run, net, data)]
         return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
 
 
-def too_short(run: "Run") -> bool:
-    """走得太短，还看不出毛病：不到半轮，或者不到 20 步。"""
-    return run.last is None or run.last.epoch < 0.5 or _steps(run) < 20
+def _overflow(run: Run) -> Finding:
+    lr = _lr(run)
+    return Finding("overflow", f"学习率 {lr:g} 太大{_book_lr(run)}，参数一步步变大直到没有数",
+                   f"从 {lr / 3:.2g} 试起，重新初始化再训练")
 
 
-def _lr(run: "Run") -> float:
-    return next((p.lr for p in reversed(run.points) if p.lr is not None), run.recipe["lr"])
+def _out_of_memory(run: Run) -> Finding:
+    batch, fits = run.recipe["batch_size"], run.memory["largest_batch"]
+    return Finding("memory", f"批量 {batch} 放不下；预计放得下的最大批量是 {min(fits, batch // 2) or 1}",
+                   "减小批量、输入边长或宽度再训练")
 
 
-def _book_lr(run: "Run") -> str:
-    return f"（书上是 {run.book['lr']:g}）" if run.book and _lr(run) != run.book["lr"] else ""
+_BROKEN_OFF: dict[str, Callable[[Run], Finding]] = {"diverged": _overflow, "memory": _out_of_memory}
 
 
-def _stuck(run: "Run", net: nn.Module | None, data: Half | None) -> str:
+def _collapse(run: Run) -> Finding:
+    best = max(point.train_acc for point in run.points)
+    return Finding("collapse", f"精度到过 {best:.2f}，又跌回随机猜的水平；学习率 {_lr(run):g} 太大",
+                   "减小到三分之一，重新初始化再训练")
+
+
+def _lr(run: Run) -> float:
+    """最后一步的学习率。"""
+    return run.final_lr or next((p.lr for p in reversed(run.points) if p.lr is not None), run.recipe["lr"])
+
+
+def _book_lr(run: Run) -> str:
+    return f"（书上是 {run.book_recipe['lr']:g}）" if run.book_recipe and _lr(run) != run.book_recipe["lr"] else ""
+
+
+def _stuck(run: Run, net: nn.Module | None, data: Half | None) -> Finding:
     """停在随机猜的原因，从确定的到可能的；10 类时损失是 ln 10，精度是 1/10。"""
-    lr, book, recipe, classes = _lr(run), run.book, run.recipe, _classes(run)
-    where = (f"没有学：损失停在 {run.last.loss:.3f}（ln {classes} ≈ {math.log(classes):.3f}），"
-             f"精度停在 {run.last.train_acc:.3f}，就是随机猜")
-    dead = dead_relus(net, data) if net is not None and data is not None else []
-    if dead and dead[-1].is_output and dead[-1].dead == dead[-1].units:
-        return (f"{where}；最后一个 ReLU 的 {dead[-1].units} 个通道全死了，每个对数几率都是 0，梯度恰好是 0："
-                "再训练也没有用，换一个种子或减小学习率，重新初始化。")
-    if worst := [layer for layer in dead if layer.dead > 0.9 * layer.units]:
-        return (f"{where}；第 {worst[0].name} 层 ReLU 的 {worst[0].units} 个通道死了 {worst[0].dead} 个，"
-                f"信号到这里就断了：学习率 {lr:g} 太大{_book_lr(run)}，减小到三分之一，重新初始化。")
-    if recipe["init"] == "default" and book.get("init") == "xavier":
-        return f"{where}；权重是 PyTorch 默认的初始化，比 Xavier 小，信号一层层变弱：建好网络之后加上 .apply(xavier)。"
-    sigmoid = run.network == "lenet"
+    where = (f"损失停在 {run.points[-1].loss:.3f}（ln {run.classes} ≈ {math.log(run.classes):.3f}），"
+             f"精度停在 {run.points[-1].train_acc:.3f}，就是随机猜；")
+    cause = _dead(run, net, data) or _wrong_setting(run) or _needs_more_steps(run)
+    return cause if cause.kind == "warming_up" else Finding(cause.kind, where + cause.symptom, cause.remedy)
+
+
+def _dead(run: Run, net: nn.Module | None, data: Half | None) -> Finding | None:
+    """死掉的 ReLU 断了信号。"""
+    layers = dead_relus(net, data) if net is not None and data is not None else []
+    if layers and layers[-1].is_output and layers[-1].dead == layers[-1].units:
+        return Finding("dead_output", f"最后一个 ReLU 的 {layers[-1].units} 个通道全死了，每个对数几率都是 0，"
+                       "梯度恰好是 0", "再训练也没有用，换一个种子或减小学习率，重新初始化")
+    if worst := next((layer for layer in layers if layer.dead > 0.9 * layer.units), None):
+        return Finding("dead_layer", f"第 {worst.name} 层 ReLU 的 {worst.units} 个通道死了 {worst.dead} 个，"
+                       f"信号到这里就断了，学习率 {_lr(run):g} 太大{_book_lr(run)}", "减小到三分之一，重新初始化")
+    return None
+
+
+def _wrong_setting(run: Run) -> Finding | None:
+    """初始化或学习率与书上差得太远。"""
+    lr, book = _lr(run), run.book_recipe
+    if run.recipe["init"] == "default" and book.get("init") == "xavier":
+        return Finding("weak_initialization", "权重是 PyTorch 默认的初始化，比 Xavier 小，信号一层层变弱",
+                       "建好网络之后加上 .apply(xavier)")
     if book and lr < 0.2 * book["lr"]:
-        return f"{where}；学习率 {lr:g} 太小{_book_lr(run)}，梯度推不动它：加大到 {min(10 * lr, book['lr']):g}。"
-    if sigmoid and _steps(run) <= 350:
-        return "第一轮停在 0.100 是正常的：LeNet 用 sigmoid，起步慢，走过几百步才学起来；接着训练。"
+        return Finding("lr_too_small", f"学习率 {lr:g} 太小{_book_lr(run)}，梯度推不动它",
+                       f"加大到 {min(10 * lr, book['lr']):g}")
+    if run.saturating and run.steps <= 350:
+        return Finding("warming_up", "第一轮停在 0.100 是正常的，网络用 sigmoid，起步慢，走过几百步才学起来",
+                       "接着训练")
     if book and lr > 2 * book["lr"]:
-        return (f"{where}；学习率 {lr:g} 太大{_book_lr(run)}，头几步就把激活推到了不动的地方："
-                "减小到三分之一，重新初始化。")
-    if sigmoid:
-        return f"{where}；sigmoid 起步慢，走完的 {_steps(run):,} 步可能不够：多训练几轮，还是不动就换一个种子。"
-    return (f"{where}；没有批量规范化的深网络开头会这样停一阵，走完的 {_steps(run):,} 步可能不够："
-            "多训练几轮，或者换 kaiming 初始化；还是不动就换一个种子。")
+        return Finding("lr_too_large", f"学习率 {lr:g} 太大{_book_lr(run)}，头几步就把激活推到了不动的地方",
+                       "减小到三分之一，重新初始化")
+    return None
 
 
-def _classes(run: "Run") -> int:
-    return run.recipe.get("num_classes", 10)
-
-
-def _steps(run: "Run") -> int:
-    return round(run.last.epoch * run.recipe["images"] / run.recipe["batch_size"])
+def _needs_more_steps(run: Run) -> Finding:
+    """别的都对，也许只是走得不够。"""
+    if run.saturating:
+        return Finding("not_started", f"sigmoid 起步慢，走完的 {run.steps:,} 步可能不够",
+                       "多训练几轮，还是不动就换一个种子")
+    return Finding("not_started", f"没有批量规范化的深网络开头会这样停一阵，走完的 {run.steps:,} 步可能不够",
+                   "多训练几轮，或者换 kaiming 初始化；还是不动就换一个种子")
 
 
 @dataclass(frozen=True)
@@ -106,27 +125,27 @@ class DeadReLU:
 
 
 def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
-    """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。"""
-    alive: dict[str, Tensor] = {}
+    """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。
 
-    def count(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-            positive = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
-            alive[name] = alive.get(name, positive) | positive
-        return hook
+    一个 ReLU 用在宽度不同的几处，各数各的。
+    """
+    alive: dict[tuple[str, int], Tensor] = {}
+
+    def count(name: str, module: nn.Module, output: Tensor) -> None:
+        positive = (output > 0).transpose(0, 1).flatten(1).any(dim=1)
+        key = name, len(positive)
+        alive[key] = alive.get(key, positive) | positive
 
     order = [name for name, module in net.named_modules() if isinstance(module, nn.ReLU | nn.Conv2d | nn.Linear)]
-    with ExitStack() as undo, torch.no_grad(), evaluating(net):
-        for name in order:
-            if isinstance(module := net.get_submodule(name), nn.ReLU):
-                undo.callback(module.register_forward_hook(count(name)).remove)
+    relus = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
+    with torch.no_grad(), evaluating(net), hooked(relus, leave=count):
         for X in data.some(images):
             net(X)
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])
-            for name, flags in alive.items()]
+            for (name, _), flags in alive.items()]
 
 
-def _missing(net: nn.Module | None, data: Half | None) -> list[str]:
+def _missing(net: nn.Module | None, data: Half | None) -> list[Finding]:
     """从不预测的类别。"""
     if net is None or data is None:
         return []
@@ -140,48 +159,45 @@ def _missing(net: nn.Module | None, data: Half | None) -> list[str]:
     dead = dead_relus(net, data)
     reason = (f"，最后一个 ReLU 死了 {dead[-1].dead} 个通道，它们再也学不到" if dead and dead[-1].is_output
               and dead[-1].dead else "")
-    return [f"只认得 {len(predicted)} 类：从不预测{'、'.join(missing)}{reason}；"
-            "换一个种子，或减小学习率，重新初始化再训练。"]
+    return [Finding("missing_classes", f"只认得 {len(predicted)} 类，从不预测{'、'.join(missing)}{reason}",
+                    "换一个种子，或减小学习率，重新初始化再训练")]
 
 
-def _ends(run: "Run") -> list[Point]:
+def _ends(run: Run) -> list[Point]:
     """每一轮最后的一点。"""
     return [point for point in run.points if point.test_acc is not None]
 
 
-def _bumps(run: "Run") -> list[str]:
+def _bumps(run: Run) -> list[Finding]:
     """损失升了一截。"""
-    ends = _ends(run)
-    for before, after in pairwise(ends):
+    for before, after in pairwise(_ends(run)):
         if after.loss > 1.25 * before.loss and after.loss > 0.3:
-            return [f"第 {after.epoch:.0f} 轮的损失从 {before.loss:.2f} 升到 {after.loss:.2f}："
-                    f"学习率 {_lr(run):g} 偏大，减半试试。"]
+            return [Finding("lr_too_large", f"第 {after.epoch:.0f} 轮的损失从 {before.loss:.2f} 升到 {after.loss:.2f}，"
+                            f"学习率 {_lr(run):g} 偏大", "减半试试")]
     return []
 
 
-def _slow(run: "Run") -> list[str]:
+def _slow(run: Run) -> list[Finding]:
     """打算训练的都训练完了，还远没有学够：是还在降，还是停住了。别的数据集该学到多少，这里不知道。"""
     ends = _ends(run)
     if "folder" in run.recipe or not run.finished or len(ends) < 2 or ends[-1].train_acc > 0.65:
         return []
     last, fall = ends[-1], 1 - ends[-1].loss / ends[-2].loss
-    if run.book and _lr(run) < 0.2 * run.book["lr"]:
-        return [f"{last.epoch:.0f} 轮之后训练精度才 {last.train_acc:.2f}："
-                f"学习率 {_lr(run):g} 偏小{_book_lr(run)}，加大到三倍试试。"]
+    if run.book_recipe and _lr(run) < 0.2 * run.book_recipe["lr"]:
+        return [Finding("lr_too_small", f"{last.epoch:.0f} 轮之后训练精度才 {last.train_acc:.2f}，"
+                        f"学习率是 {_lr(run):g}{_book_lr(run)}", "加大到三倍试试")]
     if fall > 0.03:
-        return [f"训练精度才 {last.train_acc:.2f}，损失还在降（最后一轮降了 {fall:.0%}）：多训练几轮。"]
-    return [f"平台期：损失停在 {last.loss:.2f}，最后一轮只降了 {fall:.1%}；"
-            "改学习率（先试三倍，再试三分之一），或者换一个种子。"]
+        return [Finding("still_learning", f"训练精度才 {last.train_acc:.2f}，损失还在降（最后一轮降了 {fall:.0%}）",
+                        "多训练几轮")]
+    return [Finding("plateau", f"损失停在 {last.loss:.2f}，最后一轮只降了 {fall:.1%}",
+                    "改学习率（先试三倍，再试三分之一），或者换一个种子")]
 
 
-def _overfit(run: "Run") -> list[str]:
+def _overfit(run: Run) -> list[Finding]:
     """训练精度远高于测试精度；测试精度会跳，取最后三轮最高的。"""
     ends = _ends(run)
-    if not ends:
+    best = max((point.test_acc or 0.0 for point in ends[-3:]), default=1.0)
+    if not ends or ends[-1].train_acc - best < 0.12:
         return []
-    best = max(point.test_acc for point in ends[-3:])
-    gap = ends[-1].train_acc - best
-    if gap < 0.12:
-        return []
-    return [f"过拟合：训练精度 {ends[-1].train_acc:.2f}，测试精度只有 {best:.2f}；图片太少或轮数太多："
-            "加大 images，或者少训练几轮、用暂退法。"]
+    return [Finding("overfit", f"训练精度 {ends[-1].train_acc:.2f}，测试精度只有 {best:.2f}；图片太少或轮数太多",
+                    "加大 images，或者少训练几轮、用暂退法")]

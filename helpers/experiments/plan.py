@@ -1,59 +1,83 @@
 """这台机器训练多少：有 GPU 就是书上的配方，没有就按笔记本给出的缩减。"""
 
 import inspect
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
 
 from helpers.data.fashion import Half, fashion_mnist
+from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA, Initialization, Recipe, checked, name_of
 from helpers.experiments.settings import label, show
-from helpers.machine.device import memory_limit, pick_device
-from helpers.network.forecast import GB, Forecast, epoch_seconds, forecast, megabytes
-from helpers.network.initialization import xavier
+from helpers.machine.device import GB, megabytes, memory_limit, pick_device
+from helpers.network.forecast import Forecast, forecast
+from helpers.network.initialization import recognize
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, table_picture
+from helpers.training.loop import steps
+
+# 刚由计划建好、还没有训练过的网络，是用哪种初始化建的
+_untrained: "WeakKeyDictionary[nn.Module, str]" = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """一次训练的全部设置。改一项：`plan = plan.change(num_epochs=20)`；书上的全部：`plan = plan.book`。
+    """一个网络和训练它的配方。改一项：`plan = plan.change(num_epochs=20)`；书上的全部：`plan = plan.book`。
 
-    make: 网络函数，如 lenet；widths: 传给它的宽度，如 {"ratio": 4}。
-    batch_size: 批量；size: 输入边长（像素）；lr: 学习率；num_epochs: 轮数。
-    images: 训练图片张数，None 是全部 60000 张，测试集按 6:1 跟着变。
-    folder: 图片文件夹，见 `image_folder`；None 是 Fashion-MNIST。
-    init: 初始化，用法是 net.apply(plan.init)。
+    name: 网络的名字，如 "lenet"；make: 网络函数；recipe: 这次的配方；book_recipe: 书上的。
     """
 
+    name: str
     make: Callable[..., nn.Module]
-    batch_size: int = 256
-    size: int = 28
-    lr: float = 0.1
-    num_epochs: int = 10
-    images: int | None = None
-    init: Callable[[nn.Module], None] = xavier
-    widths: dict[str, Any] = field(default_factory=dict)
-    folder: str | None = None
-    full: "Plan | None" = None  # 书上的配方；None 表示自己就是
+    recipe: Recipe
+    book_recipe: Recipe
+
+    @property
+    def batch_size(self) -> int:
+        """批量。"""
+        return self.recipe.batch_size
+
+    @property
+    def size(self) -> int:
+        """输入边长，像素。"""
+        return self.recipe.size
+
+    @property
+    def lr(self) -> float:
+        """学习率。"""
+        return self.recipe.lr
+
+    @property
+    def num_epochs(self) -> int:
+        """轮数。"""
+        return self.recipe.num_epochs
+
+    @property
+    def init(self) -> Initialization:
+        """初始化，用法是 net.apply(plan.init)。"""
+        return self.recipe.init
+
+    @property
+    def widths(self) -> dict[str, Any]:
+        """与默认不同的宽度，用法是 make(**plan.widths)。"""
+        return dict(self.recipe.widths)
 
     @property
     def book(self) -> "Plan":
         """书上的配方。"""
-        return self.full or self
+        return replace(self, recipe=self.book_recipe)
 
     @property
     def is_book(self) -> bool:
         """与书上的配方是否完全相同；相同才能与官方结果比较。"""
         return self.settings == self.book.settings
-
-    @property
-    def network(self) -> str:
-        """网络的名字。"""
-        return self.make.__name__
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -68,34 +92,29 @@ class Plan:
     @property
     def settings(self) -> dict[str, Any]:
         """全部设置，网络的每个宽度也在内。"""
-        common = {"batch_size": self.batch_size, "size": self.size, "images": self.images or 60_000, "lr": self.lr,
-                  "num_epochs": self.num_epochs, "init": self.init.__name__}
-        widths = self.defaults | self.widths
-        if self.folder is not None:
-            del common["images"]
-            common |= {"folder": self.folder, "num_classes": widths["num_classes"]}
-        return common | {name: widths[name] for name in widths if name not in ("in_channels", "num_classes")}
+        return self.recipe.settings(self.defaults | self.widths)
 
     def change(self, **changes: Any) -> "Plan":
-        """改几项，得到新的计划；宽度也可以直接写，如 `plan.change(ratio=8)`。没有这一项时抛出 ValueError。"""
-        known = {name: value for name, value in changes.items() if name in self.__dataclass_fields__}
-        widths = {name: value for name, value in changes.items() if name not in known}
-        if unknown := widths.keys() - self.defaults.keys():
-            raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join(self.settings)}。")
-        return replace(self, full=self.book, widths=self.widths | widths, **known)
+        """改几项，得到新的计划；宽度也可以直接写，如 `plan.change(ratio=8)`。
+
+        init 写函数，或者 "xavier"、"kaiming"、"default"。没有这一项，或者值不能用时抛出 ValueError。
+        """
+        widths = {name: value for name, value in self.defaults.items() if name not in OF_THE_DATA}
+        if unknown := changes.keys() - widths.keys() - {*CHANGEABLE}:
+            raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join((*CHANGEABLE, *widths))}。")
+        new = {name: checked(name, value, widths.get(name)) for name, value in changes.items()}
+        return _changed(self, {name: value for name, value in new.items() if name in CHANGEABLE},
+                        {name: value for name, value in new.items() if name in widths})
 
     def on(self, folder: str) -> "Plan":
         """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
-        from helpers.data.folder import find_halves  # 只有这里要 torchvision；没有装好它，别的照样能用
+        from helpers.data.folder import find_halves
         classes = sum(path.is_dir() for path in find_halves(Path(folder))[0].iterdir())
-        return self.change(folder=folder, images=None, in_channels=3, num_classes=classes)
+        return _changed(self, {"folder": folder, "images": None}, {"in_channels": 3, "num_classes": classes})
 
     def data(self) -> tuple[Half, Half]:
         """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
-        if self.folder is not None:
-            from helpers.data.folder import image_folder
-            return image_folder(self.folder, self.batch_size, self.size)
-        return fashion_mnist(self.batch_size, self.size, self.images)
+        return self.recipe.data()
 
     def meta(self) -> nn.Module:
         """只有形状、不分配权重的网络。"""
@@ -109,7 +128,9 @@ class Plan:
         if need.total > limit:
             batch = need.largest_batch(limit)
             raise ValueError(need.sentence(limit) + (f"用 plan.change(batch_size={batch}) 改。" if batch else ""))
-        return self.make(**self.widths).to(pick_device()).apply(self.init)
+        net = self.make(**self.widths).to(pick_device()).apply(self.init)
+        _untrained[net] = name_of(self.init)
+        return net
 
     def forecast(self) -> Forecast:
         """训练要多少内存，见 `forecast`。"""
@@ -117,34 +138,67 @@ class Plan:
 
     def seconds(self) -> float:
         """在这台机器上大约要训练多少秒，每轮的评估也算在内。"""
-        return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, self.images or 60_000)
+        images = self.recipe.images or 60_000
+        return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, images)
 
     def preview(self) -> Picture:
         """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
-        book, mine = (plan._rows() for plan in (self.book, self))
-        need, limit = self.forecast(), memory_limit(pick_device())
-        book["内存"], mine["内存"] = megabytes(self.book.forecast().total), megabytes(need.total)
-        for name, size in (("4 GB", 4 * GB), ("8 GB", 8 * GB), (f"这台机器 {limit / GB:.1f} GB", limit)):
-            mine[f"{name} 放得下"] = f"批量 {need.largest_batch(size):,}"
-        if need.total < limit:
-            seconds = self.seconds()
-            mine["时间"] = f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
-        rows = [[name, book.get(name, ""), mine[name]] for name in mine]
-        header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
-        differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
-        return table_picture([header, *rows], "训练计划", marked=differ)
-
-    def _rows(self) -> dict[str, str]:
-        return {label(name): show(value) for name, value in self.settings.items()}
+        return _preview(self)
 
 
-def budget(make: Callable[..., nn.Module], *, without_gpu: dict[str, Any] | None = None, **book: Any) -> Plan:
+def _changed(plan: Plan, common: dict[str, Any], widths: dict[str, Any]) -> Plan:
+    return replace(plan, recipe=replace(plan.recipe, widths={**plan.recipe.widths, **widths}, **common))
+
+
+def initialization_of(net: nn.Module) -> str:
+    """一个网络是怎样初始化的：刚由计划建好的，计划知道；别的看权重认，见 `recognize`。"""
+    return _untrained.pop(net, None) or recognize(net)
+
+
+def epoch_seconds(net: nn.Module, size: int, batch_size: int, images: int = 60_000) -> float:
+    """训练一轮 images 张图、再评估六分之一那么多，在这台机器上约多少秒：实测几步再按张数放大。net 会被训练几步。"""
+    train, test = fashion_mnist(batch_size, size, max(10, min(images, 5 * batch_size)))
+    stepper = steps(net, train, test, lr=1e-3, num_epochs=10**6)
+    marks = []
+    for _ in islice(stepper, 2 + len(train) + len(test)):  # 头两步要分配内存，不算
+        marks.append(time.perf_counter())
+    stepper.close()
+    return (marks[-1] - marks[1]) / (train.images + test.images) * images * 7 / 6
+
+
+def _preview(plan: Plan) -> Picture:
+    book, mine = ({label(name): show(value) for name, value in each.settings.items()} for each in (plan.book, plan))
+    need, limit = plan.forecast(), memory_limit(pick_device())
+    book["内存"], mine["内存"] = megabytes(plan.book.forecast().total), megabytes(need.total)
+    for name, size in (("4 GB", 4 * GB), ("8 GB", 8 * GB), (f"这台机器 {limit / GB:.1f} GB", limit)):
+        mine[f"{name} 放得下"] = f"批量 {need.largest_batch(size):,}"
+    if need.total < limit:
+        seconds = plan.seconds()
+        mine["时间"] = f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
+    rows = [[name, book.get(name, ""), mine[name]] for name in mine]
+    header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
+    differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
+    return table_picture([header, *rows], "训练计划", marked=differ)
+
+
+def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_gpu: dict[str, Any] | None = None,
+           **book: Any) -> Plan:
     """这台机器的计划。
 
-    make: 网络函数；book: 书上的配方，名字同 Plan 的各项，其余的名字是宽度，如 ratio=4。
-    without_gpu: 没有 GPU 时要改的几项。
+    make: 网络函数；name: 网络的名字，默认是函数名。
+    book: 书上的配方，名字同 Recipe 的各项，其余的名字是宽度，如 ratio=4。
+    without_gpu: 没有 GPU 时要改的几项。没有名字，或者有不能用的设置时抛出 ValueError。
     """
-    plan = replace(Plan(make).change(**book), full=None)
-    if without_gpu and pick_device().type == "cpu":
-        return plan.change(**without_gpu)
-    return plan
+    plan = Plan(name or _function_name(make), make, Recipe(), Recipe()).change(**book)
+    plan = replace(plan, book_recipe=plan.recipe)
+    return plan.change(**without_gpu or {}) if pick_device().type == "cpu" else plan
+
+
+def _function_name(make: Callable[..., nn.Module]) -> str:
+    function = make
+    while isinstance(function, partial):
+        function = function.func
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise ValueError('这个网络函数没有名字，训练过的就分不清是谁的；给它一个：budget(make, name="mynet", …)。')
+    return name

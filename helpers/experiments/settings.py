@@ -37,8 +37,8 @@ def describe_differences(recipe: dict[str, Any], book: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """与存进 JSON 再读出来的一样：元组变成列表。"""
-    return json.loads(json.dumps(value))
+    """与存进 JSON 再读出来的一样：元组变成列表，写不下的（如一个类）变成它的文字。"""
+    return json.loads(json.dumps(value, default=str))
 
 
 def _same(a: Any, b: Any) -> bool:

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from helpers.machine.team import together
+
 Step = Callable[[Tensor, Tensor], Tensor]
+
+
+def require_cuda_graph(device: torch.device) -> None:
+    """这里能不能录 CUDA graph；不能就抛出 ValueError。"""
+    if device.type != "cuda" or together():
+        raise ValueError("录 CUDA graph 要一块 NVIDIA GPU、一个进程；"
+                         + ("这次是几个进程。" if together() else f"这次的数据在 {device.type} 上。"))
 
 
 class GraphedStep:
@@ -36,6 +45,10 @@ class GraphedStep:
         self.y.copy_(y)
         self.graph.replay()
         return self.result
+
+    def release(self) -> None:
+        """放掉录下的一步和它占的内存。"""
+        self.graph = self.result = None
 
     def _capture(self) -> Tensor:
         graph = torch.cuda.CUDAGraph()

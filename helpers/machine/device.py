@@ -1,13 +1,15 @@
-"""用哪个设备、什么精度、多少内存。"""
+"""用哪个设备、什么精度、多少内存，内存怎样写。"""
 
 import ctypes
 import sys
 import warnings
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 
 import psutil
 import torch
+
+GB = 1e9
 
 
 @cache
@@ -43,8 +45,8 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
-@cache
-def keep_memory() -> None:
+@contextmanager
+def keep_memory():
     """训练用过的内存（每块 32 MB 以下）留给下一步，不还给系统；训练完由 `release_memory` 归还。
 
     每一步都要同样大小的内存。glibc 默认一放就还，下一步再要，系统又要一页页清零：
@@ -54,6 +56,7 @@ def keep_memory() -> None:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(-3, 32 * 2**20)  # M_MMAP_THRESHOLD，glibc 允许的最大值；更大的块仍然单独要，不会留下空洞
         libc.mallopt(-1, 2**30)  # M_TRIM_THRESHOLD
+    yield
 
 
 def release_memory(device: torch.device) -> None:
@@ -81,3 +84,8 @@ def memory_limit(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
     return psutil.virtual_memory().available
+
+
+def megabytes(size: float) -> str:
+    """字节数写成 MB 或 GB（10⁶、10⁹）。"""
+    return f"{size / 1e6:,.1f} MB" if size < GB else f"{size / GB:,.1f} GB"

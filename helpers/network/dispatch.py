@@ -1,41 +1,158 @@
-"""meta 设备上的捷径：PyTorch 用 Python 推导这些运算的形状，每次约一毫秒，头一次还要多导入一秒；形状其实一看便知。"""
+"""看着 PyTorch 的每个运算经过：它怎样分派运算，内部的名字叫什么，只有这里知道。
 
-from collections.abc import Callable
-from typing import Any
+张量的每个运算最后都落到 aten 的一个函数上；`aten.convolution` 这样的一包（同名的几个重载）在这里叫运算。
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
 
-
-def shortcut(op: Any, args: tuple) -> Callable[..., Any] | None:
-    """这次运算的捷径：参数相同、返回同样形状的 meta 张量的函数；没有就是 None。"""
-    first = args[0] if args else None
-    if isinstance(first, list) and first:
-        first = first[0]
-    return _SHAPES.get(op) if isinstance(first, Tensor) and first.is_meta else None
+PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}  # 矩阵乘法，最后两个参数相乘
+POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
+PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
 
 
-def _broadcast(X: Tensor, Y: Any, *_: Any) -> Tensor:
+class Convolution(NamedTuple):
+    """aten.convolution 的参数：`Convolution(*args)`。"""
+
+    X: Tensor
+    weight: Tensor
+    bias: Tensor | None
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    transposed: bool
+    output_padding: Sequence[int]
+    groups: int
+
+
+class Window(NamedTuple):
+    """滑动的窗口，每一维一个数，高在前、宽在后。"""
+
+    kernel: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+
+
+def window(op: Any, args: tuple) -> Window:
+    """一次卷积或汇聚（POOLS）的窗口。"""
+    if op is aten.convolution:
+        call = Convolution(*args)
+        return Window(call.weight.shape[2:], call.stride, call.padding, call.dilation)
+    given = args[1:4] if op is aten.avg_pool2d else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
+    kernel, stride, padding, dilation = (*given, None, None, None)[:4]
+    return Window(kernel, stride or kernel, padding or (0, 0), dilation or (1, 1))
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    """value 里的张量，按次序；元组、列表和字典都翻开。"""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from tensors(item)
+
+
+def storage_id(tensor: Tensor) -> int:
+    """存储的号码：两个张量的相同，就是共用一块内存；meta 张量没有地址，但有号码。"""
+    return tensor.untyped_storage()._cdata
+
+
+class Watcher(TorchDispatchMode):
+    """在这个 with 里，每个运算都经过 `watch`；meta 张量走捷径（见 `_SHAPES`）。
+
+    子类改写 watch，要的话也改写 before_random。运算出错时 running 停在它上面。
+    """
+
+    running: tuple[Any, tuple] | None = None  # 正在算的运算和它的参数
+
+    def watch(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
+        """一个运算算完了。op: 如 aten.mm；out: 它的结果，一个张量或几个。"""
+
+    def before_random(self) -> None:
+        """下一个运算要抽随机数。"""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # 否则第一次运行要花一秒多导入 torch._dynamo
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        op, kwargs = func._overloadpacket, kwargs or {}
+        if torch.Tag.nondeterministic_seeded in func.tags:
+            self.before_random()
+        self.running = op, args
+        out = _shortcut(op, args, kwargs)
+        if out is NotImplemented:
+            out = func(*args, **kwargs)
+        if op is aten.convolution:
+            _check(Convolution(*args), out)
+        self.watch(op, args, kwargs, out)
+        self.running = None
+        return out
+
+
+def _check(call: Convolution, out: Tensor) -> None:
+    """PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小。"""
+    if (call.transposed and call.X.shape[1] != call.weight.shape[0]) or (call.X.numel() and not out.numel()):
+        raise RuntimeError("输入的通道数或大小与卷积核不合")
+
+
+def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
+    """meta 张量的这次运算，不必算也知道的结果；没有这样的捷径就是 NotImplemented。
+
+    PyTorch 用 Python 推导这些运算的形状，每次约一毫秒，头一次还要多导入一秒；形状其实一看便知。
+    带关键字参数（如 dtype）的，让 PyTorch 自己推。
+    """
+    shape = _SHAPES.get(op)
+    if shape is None or kwargs or not getattr(next(tensors(args), None), "is_meta", False):
+        return NotImplemented
+    return shape(*args)
+
+
+def _elementwise(X: Tensor, *_: Any) -> Any:
+    # empty_like 在 meta 上也是用 Python 推导的
+    return X.new_empty(X.shape) if X.is_floating_point() else NotImplemented
+
+
+def _in_place(X: Tensor, *others: Any) -> Any:
+    return X if X.is_floating_point() and next(tensors(others), None) is None else NotImplemented
+
+
+def _broadcast(X: Tensor, Y: Any) -> Tensor:
     return X.new_empty(torch.broadcast_shapes(X.shape, getattr(Y, "shape", ())), dtype=torch.result_type(X, Y))
 
 
-def _cat(tensors: list[Tensor], dim: int = 0) -> Tensor:
-    shape = list(tensors[0].shape)
-    shape[dim] = sum(tensor.shape[dim] for tensor in tensors)
-    others = [[n for i, n in enumerate(tensor.shape) if i != dim % len(shape)] for tensor in tensors]
-    if any(other != others[0] for other in others):
-        return torch.cat(tensors, dim)  # 让 PyTorch 来说哪里不对
-    return tensors[0].new_empty(shape)
+def _mean(X: Tensor, *dims: Any) -> Any:
+    return torch.sum(X, *dims) if X.is_floating_point() else NotImplemented
+
+
+def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
+    return torch.mm(X, weight) if bias.shape == weight.shape[1:] else NotImplemented
+
+
+def _batch_norm(X: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return X.new_empty(X.shape), X.new_empty(X.shape[1]), X.new_empty(X.shape[1])
+
+
+def _cat(parts: list[Tensor], dim: int = 0) -> Any:
+    shapes = [list(part.shape) for part in parts]
+    if len({(part.dim(), part.dtype) for part in parts}) > 1 or not -len(shapes[0]) <= dim < len(shapes[0]):
+        return NotImplemented
+    total = sum(shape.pop(dim) for shape in shapes)
+    if any(shape != shapes[0] for shape in shapes):
+        return NotImplemented  # 让 PyTorch 来说哪里不对
+    shapes[0].insert(dim % parts[0].dim(), total)
+    return parts[0].new_empty(shapes[0])
 
 
 _SHAPES: dict[Any, Callable[..., Any]] = dict.fromkeys(
     (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
-    lambda X, *_: X.new_empty(X.shape)) | {  # empty_like 在 meta 上也是用 Python 推导的
-    aten.add: _broadcast, aten.mul: _broadcast, aten.cat: _cat,
-    aten.bernoulli_: lambda X, *_: X, aten.div_: lambda X, *_: X,  # 暂退法
-    aten.addmm: lambda bias, X, weight: torch.mm(X, weight),
-    aten.mean: torch.sum,
-    aten.native_batch_norm: lambda X, *_: (
-        X.new_empty(X.shape), X.new_empty(X.shape[1]), X.new_empty(X.shape[1]))}
+    _elementwise) | {
+    aten.add: _broadcast, aten.mul: _broadcast, aten.mean: _mean, aten.cat: _cat, aten.addmm: _linear,
+    aten.native_batch_norm: _batch_norm, aten.bernoulli_: _in_place, aten.div_: _in_place}  # 后两个是暂退法

@@ -1,5 +1,7 @@
 """权重怎样初始化，和怎样认出来。"""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 
@@ -21,19 +23,40 @@ def kaiming(module: nn.Module) -> None:
         nn.init.kaiming_uniform_(module.weight, nonlinearity="relu")
 
 
-def recognize(net: nn.Module) -> str:
-    """看权重的大小，认出网络是怎样初始化的："xavier"、"kaiming" 或 "default"（PyTorch 默认）；
-    都不是就是 "other"，例如已经训练过。
+def default(module: nn.Module) -> None:
+    """PyTorch 自己的初始化：什么也不改，用法同 `xavier`。
 
-    三种都是 U(-a, a)：每一层的最大值不超过 a，均方根是 a/√3。太小的层不看；没有够大的层返回 "other"。
+    全连接层和卷积层是 U(-a, a)，a = sqrt(1 / n_in)。
+    """
+
+
+INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {"xavier": xavier, "kaiming": kaiming, "default": default}
+
+
+def recognize(net: nn.Module) -> str:
+    """从权重的大小猜网络是怎样初始化的：`INITIALIZATIONS` 里的名字；都不像就是 "other"，例如已经训练过。
+
+    三种都是 U(-a, a)：每一层的最大值不超过 a，均方根是 a/√3。只看权重，不知道真做过什么：改过一两层、
+    别的分布碰巧一样大，都认不出来。太小的层不看；没有够大的层是 "other"。
     """
     layers = [m.weight for m in net.modules() if isinstance(m, nn.Linear | nn.Conv2d) and m.weight.numel() >= 100]
-    for name, bound in (("xavier", lambda n_in, n_out: (6 / (n_in + n_out)) ** 0.5),
-                        ("kaiming", lambda n_in, n_out: (6 / n_in) ** 0.5),
-                        ("default", lambda n_in, n_out: (1 / n_in) ** 0.5)):
-        if layers and all(_uniform(weight, bound(*nn.init._calculate_fan_in_and_fan_out(weight))) for weight in layers):
+    for name, bound in _BOUNDS.items():
+        if layers and all(_uniform(weight, bound(*_fans(weight))) for weight in layers):
             return name
     return "other"
+
+
+# 名字到 a，由 n_in、n_out 算出
+_BOUNDS: dict[str, Callable[[int, int], float]] = {
+    "xavier": lambda n_in, n_out: (6 / (n_in + n_out)) ** 0.5,
+    "kaiming": lambda n_in, n_out: (6 / n_in) ** 0.5,
+    "default": lambda n_in, n_out: (1 / n_in) ** 0.5,
+}
+
+
+def _fans(weight: Tensor) -> tuple[int, int]:
+    """(n_in, n_out)：一个输出连着几个输入，一个输入连着几个输出；weight: (输出, 输入, 窗口…)。"""
+    return weight[0].numel(), weight[:, 0].numel()
 
 
 def _uniform(weight: Tensor, a: float) -> bool:

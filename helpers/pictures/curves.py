@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
-from helpers.book.official import Band, verdict
+from helpers.book.official import Band
 from helpers.pictures.canvas import BLUE, DPI, GREEN, GREY, ORANGE, Picture, canvas, chinese, encode
 from helpers.training.loop import Point
 
@@ -82,14 +82,14 @@ def _decorate(axes: Axes, title: str) -> None:
     axes.grid(alpha=0.25)
 
 
-def compare_curves(curves: dict[str, Sequence[Point]]) -> Picture:
+def compare_curves(curves: Mapping[str, Sequence[Point]]) -> Picture:
     """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
     with canvas(8.4, 3.4, "、".join(curves)) as drawn:
         draw_curves(drawn.figure, curves)
     return drawn
 
 
-def draw_curves(figure: Figure | SubFigure, curves: dict[str, Sequence[Point]]) -> None:
+def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]]) -> None:
     """在 figure 里画几次训练的损失和精度，图例在下面。"""
     left, right = figure.subplots(1, 2)
     for i, (name, points) in enumerate(curves.items()):
@@ -106,14 +106,14 @@ def draw_curves(figure: Figure | SubFigure, curves: dict[str, Sequence[Point]]) 
 
 
 class LivePlot:
-    """一边训练一边画的曲线，用作 with：
+    """一边训练一边画的曲线；它只画，训练怎样结束由 `Session` 说：
 
         with LivePlot(num_epochs) as plot:
             for point in fit(net, train, test, lr=lr, num_epochs=num_epochs):
                 plot.add(point)
 
     笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
-    按下中断，损失溢出或者内存不够时，曲线和 `points`（Point 的列表）都留着，只说一句话。
+    离开 with 时（出错也一样）画最后一帧，`points`（Point 的列表）都留着。
     past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
     quiet: 只记下点，不画也不说：几个进程一起训练时，只有一个来画。
     """
@@ -121,9 +121,7 @@ class LivePlot:
     def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
                  width: float = 8.4, show: Callable[[bytes], None] | None = None, quiet: bool = False):
         self.points: list[Point] = []
-        self.num_epochs, self.band = num_epochs, band
-        self.note = ""
-        self.error: BaseException | None = None  # 提前结束的原因：中断、溢出或者内存不够
+        self.num_epochs, self.note = num_epochs, ""
         self._speak = show is None and not quiet  # 自己占一个单元格的输出时才打印；回调里不打印
         self._show = None if quiet else show or _notebook_display()
         self._curves = Curves(num_epochs, past, band, width) if self._show else None
@@ -156,25 +154,24 @@ class LivePlot:
         text = f"第 {point.epoch:.3g}/{self.num_epochs} 轮   损失 {point.loss:.3f}   训练精度 {point.train_acc:.3f}"
         return text + (f"   测试精度 {test[-1]:.3f}" if test else "")
 
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: object) -> bool:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            self.note = f"在第 {self.points[-1].epoch if self.points else 0:.3g} 轮中断，已有的曲线和权重都留着。"
-        elif kind is not None and issubclass(kind, FloatingPointError | MemoryError):
-            self.note = str(error)
+    def conclude(self, note: str, aloud: bool = False) -> None:
+        """最后的一句话，代替 status() 写在图上；终端里打印出来，aloud 时笔记本里也打印。
+
+        每台机器都不同的话不该 aloud：它会进笔记本的文字输出。
+        """
+        self.note = note
         if self._bar is not None:
             self._bar.close()
-        handled = bool(self.note)
-        self.error = error if handled else None
-        if kind is None and self.band:
-            self.note = verdict(self.band, self.points)
+        if note and self._speak and (aloud or self._curves is None):
+            print(note)
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
         self._draw()
-        # 笔记本里，判断写在图上：每台机器的数字不同，不该进文字输出
-        if self.note and self._speak and (handled or self._curves is None):
-            print(self.note)
-        return handled
 
     def _draw(self) -> None:
-        if self._curves is None:
+        if self._curves is None or self._show is None:
             return
         started = time.perf_counter()
         self._show(self._curves.draw(self.points, self.note or self.status()))

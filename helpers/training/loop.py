@@ -4,35 +4,19 @@ import gc
 import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.data.fashion import Half
-from helpers.machine.cuda_graph import GraphedStep
+from helpers.machine.cuda_graph import GraphedStep, require_cuda_graph
 from helpers.machine.device import fast_dtype, keep_memory, release_memory
 from helpers.machine.gauge import Gauge
 from helpers.machine.team import parallel, together, total, world_size
 from helpers.network.borrow import evaluating
 
-
-@dataclass
-class Position:
-    """训练走到了哪里；每一步之后都是准的，存下来就能从这里接着训练。
-
-    epoch: 训练完的轮数；batch: 这一轮走完的批数；order: 这一轮的次序，还没有开始就是 None；
-    sums: 这一轮到此刻的 (损失之和, 答对的张数)，float32；seen: 这一轮看过的张数；都是这个进程自己的。
-    lr: 最后一步的学习率。
-    """
-
-    epoch: int = 0
-    batch: int = 0
-    order: Tensor | None = None
-    sums: Tensor | None = None
-    seen: int = 0
-    lr: float | None = None
+Rate = float | Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -53,8 +37,25 @@ class Point:
     lr: float | None = None
 
 
-def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-        dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
+@dataclass
+class Position:
+    """训练走到了哪里；每一步之后都是准的，存下来就能从这里接着训练。
+
+    epoch: 训练完的轮数；batch: 这一轮走完的批数；order: 这一轮的次序，还没有开始就是 None；
+    sums: 这一轮到此刻的 (损失之和, 答对的张数)，float32；seen: 这一轮看过的张数；都是这个进程自己的。
+    lr: 最后一步的学习率。
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    order: Tensor | None = None
+    sums: Tensor | None = None
+    seen: int = 0
+    lr: float | None = None
+
+
+def fit(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
+        gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
     train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
@@ -73,95 +74,129 @@ def fit(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], flo
             yield point
 
 
-def steps(net: nn.Module, train: Half, test: Half, *, lr: float | Callable[[], float], num_epochs: int,
-          dtype: torch.dtype | None = None, gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
-          position: Position | None = None) -> Iterator[Point | None]:
+def steps(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
+          gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
+          position: Position | None = None) -> Generator[Point | None, None, None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
     随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
-    position: 从哪里开始，默认从头；走到哪里也记在里面。
+    reports: 每轮报告几次；position: 从哪里开始，默认从头；走到哪里也记在里面。
     几个进程一起训练时（见 `team`），各走各的那一份，梯度、损失和精度是全体的。
     """
     if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
         raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
-    device = train.device
     if cuda_graph:
-        _check_cuda_graph(device)
-    dtype = dtype or fast_dtype(device)
-    gauge = gauge or Gauge(device)
+        require_cuda_graph(train.device)
+    gauge, here, dtype = gauge or Gauge(train.device), position or Position(), dtype or fast_dtype(train.device)
     gauge.lap("drawing")  # 在这以前画好的坐标轴
-    keep_memory()
-    net.to(device, memory_format=torch.channels_last)
-    here = position or Position()
-    # 学习率和累计量留在设备上：GPU 不必每一步都等主机，录成 CUDA graph 的一步也看得到新的值
-    current_lr, sums = torch.ones((), device=device), torch.zeros(2, device=device)
-    if here.sums is not None:
-        sums.copy_(here.sums)
-    here.sums = sums
-    optimizer = torch.optim.SGD(net.parameters(), lr=current_lr, fused=True)
-    step = partial(_step, parallel(net, device), optimizer, sums, dtype, gauge)
-    if cuda_graph:
-        step = GraphedStep(step)
-    full = False
-    for epoch in range(here.epoch, num_epochs):
-        if here.order is None:
-            here.order, here.batch, here.seen = train.order(), 0, 0
-            sums.zero_()
-        net.train()
-        for i, (X, y) in enumerate(train.batches(here.order, here.batch), start=here.batch + 1):
-            gauge.lap("data")
-            rate = lr() if callable(lr) else lr
-            if not 0 < rate < math.inf:
-                raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
-            current_lr.fill_(rate)
-            try:
-                loss = step(X, y)
-            except RuntimeError as error:
-                if not _is_out_of_memory(error):
-                    raise
-                full = True
-            if full:  # 在 except 之外抛出：那里的 error 还抓着放不下的张量
-                del X, y, step
-                optimizer.zero_grad()
-                gc.collect()  # 互相抓着的也放掉；要四分之一秒，所以只在这里
-                release_memory(device)
-                raise MemoryError(f"内存不够：批量 {train.batch_size} 放不下，占用的内存已经释放。"
-                                  f"试试批量 {_smaller(train.batch_size)}，如 plan.change(batch_size="
-                                  f"{max(1, train.batch_size // 2)})。")
-            here.seen += len(y)
-            here.batch, here.lr = i, rate
+    with keep_memory():
+        update = Update(net, train.device, dtype, gauge, here)
+        step = GraphedStep(update) if cuda_graph else update
+        for epoch in range(here.epoch, num_epochs):
+            yield from _train(update, step, train, lr, reports)
+            hits = yield from _evaluate(net, test, dtype, gauge)
+            loss, train_acc = update.means()
+            here.epoch, here.order = epoch + 1, None
+            yield Point(epoch + 1.0, loss, train_acc, hits.item() / test.images, here.lr)
+            gauge.lap("drawing")
+
+
+class Update:
+    """一步更新：前向、损失、反向、更新，把更新之前的 (损失之和, 答对的张数) 加进 position.sums。
+
+    用法是 update(X, y)，返回更新之前的平均损失，设备上的 0 维张量。从头到尾不等设备，形状只看 X、y，所以能录成
+    CUDA graph。学习率和累计量也留在设备上：GPU 不必每一步都等主机，录下的一步也看得到新的值。
+    """
+
+    def __init__(self, net: nn.Module, device: torch.device, dtype: torch.dtype, gauge: Gauge, position: Position):
+        net.to(device).to(memory_format=torch.channels_last)
+        self.net, self.dtype, self.gauge, self.position = parallel(net, device), dtype, gauge, position
+        self.lr, self.sums = torch.ones((), device=device), torch.zeros(2, device=device)
+        if position.sums is not None:
+            self.sums.copy_(position.sums)
+        position.sums = self.sums
+        self.optimizer = torch.optim.SGD(net.parameters(), lr=self.lr, fused=True)
+
+    def __call__(self, X: Tensor, y: Tensor) -> Tensor:
+        with torch.autocast(X.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = self.net(X.to(memory_format=torch.channels_last))
+            loss = F.cross_entropy(logits, y)
+        self.gauge.sample()
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        loss, hits = loss.detach(), (logits.detach().argmax(1) == y).sum()
+        self.sums += torch.stack((loss * len(y), hits))
+        return loss
+
+    def means(self) -> tuple[float, float]:
+        """这一轮到此刻，全体进程的平均损失和精度。"""
+        loss, hits = (total(self.sums.clone()) / (self.position.seen * world_size())).tolist()
+        return loss, hits
+
+
+def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Half, lr: Rate,
+           reports: int) -> Iterator[Point | None]:
+    """一轮（或者它剩下的一半），每批交还一次控制；最后一批不报告，评估之后再说。"""
+    here, gauge = update.position, update.gauge
+    if here.order is None:
+        here.order, here.batch, here.seen = train.order(), 0, 0
+        update.sums.zero_()
+    update.net.train()
+    for X, y in train.batches(here.order, here.batch):
+        gauge.lap("data")
+        here.lr = _ask(lr)
+        update.lr.fill_(here.lr)
+        loss = _within_memory(step, X, y, update)
+        here.batch += 1
+        here.seen += len(y)
+        gauge.lap("steps")
+        epoch, point = here.epoch + here.batch / len(train), None
+        if here.batch * reports // len(train) > (here.batch - 1) * reports // len(train):
+            point = Point(epoch, *update.means(), lr=here.lr)
             gauge.lap("steps")
-            due = i * reports // len(train) > (i - 1) * reports // len(train)
-            if due:
-                mean_loss, train_acc = _means(here)
-                gauge.lap("steps")
-            # CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查；几个进程要一起停，也在报告时查
-            watched = mean_loss if due else loss.item() if device.type == "cpu" and not together() else 0.0
-            if not math.isfinite(watched):
-                raise FloatingPointError(
-                    f"第 {epoch + i / len(train):.2f} 轮的损失变成了 {watched}：学习率 {rate:g} 太大，"
-                    "参数已经溢出。请减小学习率，重新初始化网络再训练。")
-            if i < len(train):
-                yield Point(epoch + i / len(train), mean_loss, train_acc, None, rate) if due else None
-                gauge.lap("drawing")
-        right = yield from _evaluate(net, test, dtype, gauge)
-        mean_loss, train_acc = _means(here)
-        here.epoch, here.order = epoch + 1, None
-        yield Point(epoch + 1.0, mean_loss, train_acc, right.item() / test.images, here.lr)
-        gauge.lap("drawing")
+        _check_finite(loss, point, epoch, here.lr)
+        if here.batch < len(train):
+            yield point
+            gauge.lap("drawing")
 
 
-def _means(here: Position) -> tuple[float, float]:
-    """这一轮到此刻，全体的平均损失和精度。"""
-    return tuple((total(here.sums.clone()) / (here.seen * world_size())).tolist())
+def _ask(lr: Rate) -> float:
+    """此刻的学习率。"""
+    rate = lr() if callable(lr) else lr
+    if not 0 < rate < math.inf:
+        raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
+    return rate
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+def _within_memory(step: Callable[[Tensor, Tensor], Tensor], X: Tensor, y: Tensor, update: Update) -> Tensor:
+    """走一步；内存不够就放掉这一步占用的，抛出 MemoryError。"""
+    try:
+        return step(X, y)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            raise
+    # 到了 except 之外：那里的 error 还抓着放不下的张量
+    update.optimizer.zero_grad()
+    if isinstance(step, GraphedStep):
+        step.release()
+    gc.collect()  # 互相抓着的也放掉；要四分之一秒，所以只在这里
+    release_memory(X.device)
+    half, quarter = (max(1, len(y) // part) for part in (2, 4))
+    raise MemoryError(f"内存不够：批量 {len(y)} 放不下，占用的内存已经释放。"
+                      f"试试批量 {half}、{quarter}，如 plan.change(batch_size={half})。")
 
 
-def _smaller(batch_size: int) -> str:
-    return "、".join(str(max(1, batch_size // part)) for part in (2, 4))
+def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) -> None:
+    """损失溢出就抛出 FloatingPointError。
+
+    CPU 上读一个数不花时间，每一步都查；GPU 上等到报告时再查；几个进程要一起停，也在报告时查。
+    """
+    cheap = loss.device.type == "cpu" and not together()
+    watched = point.loss if point else loss.item() if cheap else 0.0
+    if not math.isfinite(watched):
+        raise FloatingPointError(f"第 {epoch:.2f} 轮的损失变成了 {watched}：学习率 {lr:g} 太大，"
+                                 "参数已经溢出。请减小学习率，重新初始化网络再训练。")
 
 
 def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> float:
@@ -174,39 +209,15 @@ def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> fl
             return finished.value.item() / data.images
 
 
-def _check_cuda_graph(device: torch.device) -> None:
-    if device.type != "cuda" or together():
-        raise ValueError("录 CUDA graph 要一块 NVIDIA GPU、一个进程；"
-                         + ("这次是几个进程。" if together() else f"这次的数据在 {device.type} 上。"))
-
-
-def _step(net: nn.Module, optimizer: torch.optim.Optimizer, sums: Tensor, dtype: torch.dtype, gauge: Gauge,
-          X: Tensor, y: Tensor) -> Tensor:
-    """一步：前向、损失、反向、更新，把更新之前的 (损失之和, 答对的张数) 加进 sums。
-
-    返回更新之前的平均损失，设备上的 0 维张量。从头到尾不等设备，形状只看 X、y，所以能录成 CUDA graph。
-    """
-    with torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-        logits = net(X.to(memory_format=torch.channels_last))
-        loss = F.cross_entropy(logits, y)
-    gauge.sample()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-    loss, right = loss.detach(), (logits.detach().argmax(1) == y).sum()
-    sums += torch.stack((loss * len(y), right))
-    return loss
-
-
 def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
-    right = torch.zeros((), dtype=torch.int64, device=data.device)
+    hits = torch.zeros((), dtype=torch.int64, device=data.device)
     with evaluating(net):
         for X, y in data:
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
             with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-                right += (net(X.to(memory_format=torch.channels_last)).argmax(1) == y).sum()
+                hits += (net(X.to(memory_format=torch.channels_last)).argmax(1) == y).sum()
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")
-    return total(right)
+    return total(hits)

@@ -18,9 +18,11 @@ _SETTLE, _PATIENCE = 0.01, 0.2  # 秒：停下这么久才重算；一直在动�
 _LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 
 
-class _Polite:
-    """网页送来不能用的值时不抛异常：说一句，值不变，再把此刻的值送回网页。"""
+class Slider(widgets.Widget):
+    """网页送来不能用的值时不抛异常：用 refuse 说一句，值不变，再把此刻的值送回网页。"""
 
+    value: Any
+    description: Any
     refuse: Callable[[str], None]
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
@@ -35,15 +37,15 @@ class _Polite:
             self.refuse(f"{self.description} 不能是 {next(iter(sync_data.values()), None)!r}，还是 {before}。")
 
 
-def _polite(kind: type[widgets.Widget]) -> type[widgets.Widget]:
-    return type(kind.__name__, (_Polite, kind), {})
+def _polite(kind: type[widgets.Widget]) -> type[Any]:
+    return type(kind.__name__, (Slider, kind), {})
 
 
 _KINDS = {kind: _polite(kind) for kind in (
     widgets.Checkbox, widgets.SelectionSlider, widgets.FloatLogSlider, widgets.IntSlider, widgets.FloatSlider)}
 
 
-def make_slider(name: str, allowed: Any, default: Any, refuse: Callable[[str], None]) -> widgets.Widget:
+def make_slider(name: str, allowed: Any, default: Any, refuse: Callable[[str], None]) -> Slider:
     """一个滑块：(低, 高) 或 (低, 高, 步长) 是数字，列表是几个选项，True 或 False 是开关；lr 用对数刻度。
 
     refuse: 网页送来不能用的值时，收下那一句话的函数。
@@ -53,7 +55,7 @@ def make_slider(name: str, allowed: Any, default: Any, refuse: Callable[[str], N
     return slider
 
 
-def _make(name: str, allowed: Any, default: Any) -> widgets.Widget:
+def _make(name: str, allowed: Any, default: Any) -> Slider:
     common = {"description": _LABELS.get(name, name), "style": {"description_width": "8em"},
               "layout": widgets.Layout(width="30em")}
     if isinstance(allowed, bool):
@@ -69,7 +71,7 @@ def _make(name: str, allowed: Any, default: Any) -> widgets.Widget:
         value=default, min=low, max=high, step=step[0] if step else 1 if whole else 0.1, **common)
 
 
-def choose(slider: widgets.Widget, value: Any) -> None:
+def choose(slider: Any, value: Any) -> None:
     """把滑块放到 value；选项里没有的、存成 JSON 又读回来的（元组成了列表）也认得，超出范围的停在边上。"""
     if isinstance(slider, widgets.SelectionSlider):
         options = [option[1] if isinstance(option, tuple) else option for option in slider.options]
@@ -108,8 +110,52 @@ class Settle:
         self.action()
 
 
-class Interactive:
-    """由滑块控制的一张图。
+class Panel:
+    """几个滑块，和它们下面的一句话。
+
+    ranges: 每个滑块的范围，写法见 `make_slider`；start: 它们从哪里开始；moved: 滑块停下来时做什么。
+    """
+
+    def __init__(self, ranges: dict[str, Any], start: dict[str, Any], moved: Callable[[], None]):
+        self.message = widgets.HTML()
+        self.sliders = {name: make_slider(name, allowed, start[name], self.refuse) for name, allowed in ranges.items()}
+        settled = Settle(moved)
+        for slider in self.sliders.values():
+            slider.observe(settled, "value")
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """所有滑块此刻的值。"""
+        return {name: slider.value for name, slider in self.sliders.items()}
+
+    def move(self, values: dict[str, Any]) -> None:
+        """把滑块放到这些值上；没有说到的不动，不是滑块的不管。"""
+        for name, slider in self.sliders.items():
+            if name in values:
+                choose(slider, values[name])
+
+    def say(self, text: str) -> None:
+        """说一句话。"""
+        self.message.value = escape(text)
+
+    def refuse(self, text: str) -> None:
+        """说一句不行，红色。"""
+        self.message.value = red(text)
+
+
+class PictureBox(widgets.Image):
+    """放一张 PNG 的地方；屏幕窄时跟着变小。"""
+
+    def __init__(self) -> None:
+        super().__init__(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
+
+    def take(self, png: bytes) -> None:
+        """换成这一张。"""
+        self.value = png
+
+
+class Interactive(widgets.VBox):
+    """由滑块控制的一张图；是一个小组件，可以放进别的小组件里。
 
     draw: 由滑块的值画出 Picture 的函数，参数的默认值是滑块的起点。
     ranges: 每个参数的范围，写法见 `make_slider`。
@@ -117,33 +163,32 @@ class Interactive:
     """
 
     def __init__(self, draw: Callable[..., Picture], **ranges: Any):
+        super().__init__()
         self.draw = draw
         defaults = {name: p.default for name, p in inspect.signature(draw).parameters.items()}
-        self.message = widgets.HTML()
-        self.sliders = {name: make_slider(name, allowed, defaults[name], self._refuse)
-                        for name, allowed in ranges.items()}
-        self.picture = widgets.Image(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
-        self.box = widgets.VBox([*self.sliders.values(), self.message, self.picture])
+        self.panel = Panel(ranges, defaults, self._refresh)
+        self.sliders, self.message = self.panel.sliders, self.panel.message
+        self.picture = PictureBox()
+        self.children = [*self.sliders.values(), self.message, self.picture]
         self._refresh()
-        moved = Settle(self._refresh)
-        for slider in self.sliders.values():
-            slider.observe(moved, "value")
 
     def _refresh(self) -> None:
         try:
-            self.picture.value = self.draw(**{name: slider.value for name, slider in self.sliders.items()}).png
-            self.message.value = ""
+            self.picture.take(self.draw(**self.panel.values).png)
+            self.panel.say("")
         except Exception as error:  # 回调里的异常没有别处可看；下一次移动照常
-            self._refuse(first_line(error))
-
-    def _refuse(self, text: str) -> None:
-        self.message.value = f'<span style="{RED}">✗ {escape(text)}</span>'
+            self.panel.refuse(first_line(error))
 
     def __repr__(self) -> str:
         return f"Interactive({self.draw.__name__})"
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return self.box._repr_mimebundle_() | {"text/plain": repr(self), "image/png": bytes(self.picture.value)}
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        return (super()._repr_mimebundle_(**options) or {}) | {"image/png": bytes(self.picture.value)}
+
+
+def red(text: str) -> str:
+    """说不行的一句话，HTML。"""
+    return f'<span style="{RED}">✗ {escape(text)}</span>'
 
 
 def first_line(error: Exception) -> str:

@@ -4,14 +4,17 @@ import ctypes
 import subprocess
 import sys
 import time
+from functools import partial
 
+import numpy as np
 import psutil
 import pytest
 import torch
 from torch import nn
 
 import helpers.machine.device
-from helpers import Plan, budget, fashion_mnist, kaiming, load, xavier
+from helpers import budget, fashion_mnist, kaiming, load, xavier
+from helpers.experiments.plan import epoch_seconds
 from helpers.machine.device import fast_dtype, pick_device
 from helpers.training.loop import fit
 
@@ -28,12 +31,12 @@ def test_budget_is_the_book_with_a_gpu_and_smaller_without(device):
     recipe = dict(lr=0.05, batch_size=128, size=224, ratio=4, without_gpu={"images": 600, "ratio": 16, "init": kaiming})
     device("cuda")
     plan = budget(vgg11, **recipe)
-    assert plan.is_book and plan.images is None and plan.widths == {"ratio": 4} and plan.init is xavier
+    assert plan.is_book and plan.recipe.images is None and plan.widths == {"ratio": 4} and plan.init is xavier
     device("cpu")
     plan = budget(vgg11, **recipe)
-    assert not plan.is_book and plan.images == 600 and plan.widths == {"ratio": 16} and plan.init is kaiming
-    assert plan.book.widths == {"ratio": 4} and plan.book.images is None and plan.book.is_book
-    assert plan.network == "vgg11" and plan.shape == (1, 1, 224, 224)
+    assert not plan.is_book and plan.recipe.images == 600 and plan.widths == {"ratio": 16} and plan.init is kaiming
+    assert plan.book.widths == {"ratio": 4} and plan.book.recipe.images is None and plan.book.is_book
+    assert plan.name == "vgg11" and plan.shape == (1, 1, 224, 224)
 
 
 def test_a_changed_plan_can_be_changed_back():
@@ -42,12 +45,50 @@ def test_a_changed_plan_can_be_changed_back():
     assert plan.change(c1=8).widths == {"c1": 8} and plan.change(c1=6).is_book
     assert plan.change(c1=8).settings | {"c1": 8, "c2": 16, "images": 60_000, "init": "xavier"} == \
         plan.change(c1=8).settings
-    with pytest.raises(ValueError, match="没有 c9；能改的是 batch_size"):
-        plan.change(c9=3)
+
+
+@pytest.mark.parametrize("changes", [
+    {"c9": 3}, {"make": 3}, {"widths": 3}, {"folder": 3}, {"name": "x"}, {"recipe": 1}, {"num_classes": 5},
+    {"in_channels": 3}, {"init": "kaimin"}, {"init": 3}, {"lr": "a"}, {"lr": 0}, {"lr": float("nan")}, {"lr": True},
+    {"batch_size": 2.5}, {"batch_size": None}, {"num_epochs": 0}, {"size": -1}, {"images": "all"}, {"c1": -3},
+    {"c1": None}, {"c1": True}, {"c1": "x"}, {"c1": 2.5}])
+def test_what_cannot_be_changed_is_refused_in_words(changes):
+    plan = budget(lenet, lr=0.9)
+    [name] = changes
+    with pytest.raises(ValueError, match=name if name != "init" else "初始化"):
+        plan.change(**changes)
+
+
+def test_numbers_of_numpy_are_numbers():
+    plan = budget(lenet).change(batch_size=np.int64(16), lr=np.float32(0.5), c1=np.int32(8))
+    assert plan.is_book is False and type(plan.batch_size) is type(plan.widths["c1"]) is int and plan.lr == 0.5
+
+
+def test_initializations_go_by_name():
+    plan = budget(lenet, init="kaiming")
+    assert plan.init is kaiming and plan.settings["init"] == "kaiming"
+    assert plan.change(init="xavier").init is xavier and plan.change(init="default").settings["init"] == "default"
+
+
+def test_widths_of_other_kinds():
+    def odd(deep=True, rate=0.5, arch=((1, 64), (2, 128)), norm="batch"):
+        return nn.Linear(1, 1)
+    plan = budget(odd).change(deep=False, rate=1, arch=[[1, 32]], norm="layer")
+    assert plan.widths == {"deep": False, "rate": 1.0, "arch": ((1, 32),), "norm": "layer"}
+    for changes in ({"deep": 1}, {"rate": "x"}, {"arch": 3}):
+        with pytest.raises(ValueError, match=next(iter(changes))):
+            plan.change(**changes)
+
+
+def test_a_network_function_has_a_name_or_needs_one():
+    assert budget(partial(lenet, c1=8)).name == "lenet" and budget(partial(lenet, c1=8)).build()[0].out_channels == 8
+    assert budget(lambda: lenet(), name="mine").name == "mine"
+    with pytest.raises(ValueError, match="name="):
+        budget(lambda: lenet())
 
 
 def test_the_plan_gives_its_data():
-    train_set, test_set = Plan(lenet, batch_size=16, size=32, images=600).data()
+    train_set, test_set = budget(lenet).change(batch_size=16, size=32, images=600).data()
     assert (train_set.images, test_set.images, train_set.batch_size, train_set.size) == (600, 100, 16, 32)
 
 
@@ -58,6 +99,10 @@ def test_seconds_are_about_right():
     list(fit(lenet(), *plan.data(), lr=0.1, num_epochs=1))
     spent = time.perf_counter() - started
     assert spent / 5 < plan.seconds() < 5 * spent  # 繁忙的机器上只能粗略比较
+
+
+def test_the_seconds_of_one_epoch_are_measured():
+    assert 0.1 < epoch_seconds(lenet(), 28, 256) < 600
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_allocated():

@@ -17,11 +17,10 @@ from helpers import Explorer, budget, fashion_mnist, fit, load
 lenet = load("7.1").lenet
 
 OURS = """
-from helpers import Explorer
-from helpers import load
+from helpers import Explorer, load
 explorer = Explorer(load("7.1").plan, c1=(1, 32), lr=(0.01, 10))
-slider, computed, measure = explorer.sliders["c1"], [], explorer._measure
-explorer._measure = lambda: computed.append(slider.value) or measure()
+slider, computed, measure = explorer.sliders["c1"], [], explorer.model.measure
+explorer.model.measure = lambda values: computed.append(slider.value) or measure(values)
 explorer
 """
 # 书外常见的写法：每个消息都重画
@@ -194,7 +193,7 @@ def explorer_of(presses):
 @against(explorer_of, NaiveTrainer)
 def test_D7_pressed_twice_stopped_and_run_again(subject, monkeypatch):
     presses = Presses()
-    monkeypatch.setattr("helpers.widgets.explorer.steps", presses.steps)
+    monkeypatch.setattr("helpers.experiments.session.steps", presses.steps)
 
     async def scene():
         first = subject(presses)

@@ -78,7 +78,7 @@ def tapes(monkeypatch):
                         "current_stream": lambda: Stream.main,
                         "stream": lambda stream: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(loop, "_check_cuda_graph", lambda device: None)
+    monkeypatch.setattr(loop, "require_cuda_graph", lambda device: None)
     return made
 
 
@@ -132,7 +132,7 @@ def test_a_network_that_reads_a_number_cannot_be_captured(tapes):
 
 @pytest.mark.parametrize("several, reason", [(False, "这次的数据在 cpu 上"), (True, "这次是几个进程")])
 def test_it_needs_one_gpu_and_one_process(monkeypatch, several, reason):
-    monkeypatch.setattr(loop, "together", lambda: several)
+    monkeypatch.setattr("helpers.machine.cuda_graph.together", lambda: several)
     net, data = load("7.1").lenet(), fashion_mnist(10, images=50, device="cpu")
     with pytest.raises(ValueError, match=reason):
         next(steps(net, *data, lr=0.1, num_epochs=1, cuda_graph=True))

@@ -1,16 +1,17 @@
-"""forecast.py：预计的内存与 autograd 真正存下的比，与 networks.md 的数比（见 test_7_7）。"""
+"""预计的内存与 autograd 真正存下的比，与真的训练几步的峰值比。"""
 
 import gc
 
 import pytest
 import torch
+from support.nets import SIZES, Call
 from torch import nn
 
 from helpers import NETWORKS, fashion_mnist, forecast, load, xavier
-from helpers.network.forecast import GB
+from helpers.machine.device import GB, megabytes
+from helpers.machine.gauge import Gauge
+from helpers.network.dispatch import storage_id
 from helpers.training.loop import steps
-
-SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
 
 
 def really_saved(net, X, dtype):
@@ -36,6 +37,24 @@ def test_activations_are_what_autograd_saves(section, dtype):
     need = forecast(net, (1, 1, size, size), 4, dtype=dtype)
     net.to(memory_format=torch.channels_last)
     assert need.activations + need.copies == pytest.approx(really_saved(net, X, dtype), rel=0.1)
+
+
+def test_a_mean_in_double_precision_is_counted_in_double_precision():
+    def forward(net, X):
+        Y = net.conv(X)
+        return Y * Y.mean((2, 3), keepdim=True, dtype=torch.float64)
+
+    net, kept = Call(forward, conv=nn.Conv2d(1, 2, 3)), {}
+
+    def keep(tensor):
+        kept[storage_id(tensor)] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        net(torch.rand(4, 1, 28, 28))
+    own = {storage_id(parameter) for parameter in net.parameters()}
+    really = sum(size for key, size in kept.items() if key not in own)
+    assert forecast(net, (1, 1, 28, 28), 4, dtype=torch.float32).activations == really
 
 
 def test_weights_and_gradients():
@@ -76,15 +95,17 @@ def test_the_largest_batch_is_the_largest():
     assert need.largest_batch(1e6) == 0
 
 
-def test_a_timed_forecast_is_about_right():
-    need = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, timed=True)
-    assert 0.1 < need.seconds < 600 and "一轮" in repr(need) and "4 GB 放得下" in repr(need)
+def test_the_table_names_the_parts_and_the_batches_that_fit():
+    need = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, dtype=torch.float32)
+    names = [name.strip("　") for name, _ in need.rows()]
+    assert names == ["批量 256，float32", "权重", "梯度", "存下的激活", "余量", "最大的批量"]
+    assert f"4 GB 放得下批量 {need.largest_batch(4 * GB):,}" in repr(need) and megabytes(need.total) in repr(need)
+    half = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, dtype=torch.bfloat16)
+    assert ("　混合精度的权重副本", megabytes(2 * 61_706)) in half.rows()
 
 
-def test_the_real_peak_is_near(tmp_path):
+def test_the_real_peak_is_near():
     """一个激活占大头的网络，真的训练几步，进程增加的内存与预计差不到四成。"""
-    from helpers.machine.gauge import Gauge
-
     net = load("7.4").nin().apply(xavier)
     train, test = fashion_mnist(32, 224, 96, device="cpu")
     gauge = Gauge(torch.device("cpu"))

@@ -59,20 +59,28 @@ def test_chinese_is_drawn_and_glyphs_differ():
     assert len(distinct) == len("损失精度轮官方训练测试学习率✓✗→×")  # 空方框会彼此相同
 
 
-def test_interrupt_keeps_the_points_and_says_one_line(capsys):
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_it_only_draws_and_swallows_nothing(error):
+    frames = []
+    with pytest.raises(error), LivePlot(10, show=frames.append) as plot:
+        plot.add(Point(0.2, 2.3, 0.1))
+        raise error
+    assert plot.points and len(frames) == 2  # 最后一帧照样画
+
+
+@pytest.mark.parametrize("show, aloud, printed", [
+    (None, False, "完了\n"), (None, True, "完了\n"), (lambda png: None, True, "")], ids=["终端", "终端，出声", "回调"])
+def test_the_last_words(show, aloud, printed, capsys):
+    with LivePlot(10, show=show) as plot:
+        plot.conclude("完了", aloud)
+    assert capsys.readouterr().out == printed
+
+
+def test_the_last_words_are_on_the_picture():
     frames = []
     with LivePlot(10, show=frames.append) as plot:
-        plot.add(Point(0.2, 2.3, 0.1))
-        raise KeyboardInterrupt
-    assert plot.points and plot.note.startswith("在第 0.2 轮中断") and len(frames) == 2
-    with LivePlot(10) as plot:  # 普通 Python 里
-        raise KeyboardInterrupt
-    assert capsys.readouterr().out.count("\n") == 1
-
-
-def test_other_exceptions_are_not_swallowed():
-    with pytest.raises(ZeroDivisionError), LivePlot(1, show=lambda png: None):
-        1 / 0  # noqa: B018
+        plot.conclude("完了")
+    assert frames[-1] != frames[0]
 
 
 def test_plain_python_prints_one_line_an_epoch(capsys):

@@ -7,7 +7,7 @@ import time
 import pytest
 from torch import nn
 
-from helpers import Explorer, budget, load, saved_runs
+from helpers import Explorer, Finding, budget, load, saved_runs
 from helpers.training.loop import steps
 
 lenet = load("7.1").lenet
@@ -56,8 +56,8 @@ def test_an_exception_in_the_network_function_is_said():
 
 def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
     computed = []
-    original = explorer._measure
-    explorer._measure = lambda: computed.append(1) or original()
+    original = explorer.model.measure
+    explorer.model.measure = lambda values: computed.append(1) or original(values)
 
     async def drag():
         for i in range(100):
@@ -89,7 +89,7 @@ def test_training_keeps_curves_and_frees_the_buttons(explorer):
 
 def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monkeypatch):
     asked = []
-    monkeypatch.setattr("helpers.widgets.explorer.steps", slow_steps(asked))
+    monkeypatch.setattr("helpers.experiments.session.steps", slow_steps(asked))
 
     async def scene():
         explorer.train_button.click()
@@ -105,25 +105,25 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
         assert "正在训练，先按「停止」" in explorer.message.value
         explorer.stop_button.click()
         started = time.perf_counter()
-        await explorer._task
+        await explorer.task
         return time.perf_counter() - started
     assert asyncio.run(scene()) < 0.25
     assert asked[0] == pytest.approx(0.9) and asked[-1] == pytest.approx(0.5, rel=0.02) and len(asked) < 10
-    assert Explorer._active is None and not explorer.train_button.disabled
+    assert not explorer.background.running and not explorer.train_button.disabled
 
 
 def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
-    monkeypatch.setattr("helpers.widgets.explorer.steps", slow_steps([]))
+    monkeypatch.setattr("helpers.experiments.session.steps", slow_steps([]))
 
     async def scene():
         explorer.train_button.click()
         await asyncio.sleep(0.15)
         newer = Explorer(explorer.plan)
         training = asyncio.ensure_future(newer.train())
-        await explorer._task
+        await explorer.task
         assert "停在" in explorer.message.value
         await asyncio.sleep(0.15)
-        assert Explorer._active is newer
+        assert newer.background.running
         newer.stop()
         await training
     asyncio.run(scene())
@@ -143,7 +143,7 @@ def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
     def steps(*args, **options):
         raise FloatingPointError("学习率 10 太大")
         yield
-    monkeypatch.setattr("helpers.widgets.explorer.steps", steps)
+    monkeypatch.setattr("helpers.experiments.session.steps", steps)
     asyncio.run(explorer.train())
     assert "溢出" in explorer.message.value and "学习率 0.9 太大" in explorer.message.value
     assert "#d62728" in explorer.message.value and explorer.runs[0].ended == "diverged"
@@ -197,7 +197,7 @@ def test_choosing_a_run_brings_back_its_values_and_curve(explorer):
 def test_a_saved_tuple_finds_its_option():
     plan = load("7.3").plan
     vgg = Explorer(plan, conv_arch=[("小", ((1, 64), (1, 128))), ("VGG-11", plan.settings["conv_arch"])])
-    vgg._set(vgg.values | {"conv_arch": [[1, 64], [1, 128]]})
+    vgg.panel.move({"conv_arch": [[1, 64], [1, 128]]})
     assert vgg.values["conv_arch"] == ((1, 64), (1, 128))
 
 
@@ -212,11 +212,12 @@ def test_what_does_not_fit_is_refused(explorer, monkeypatch):
 
 
 def test_the_table_of_runs_has_the_first_words_of_the_diagnosis(explorer, monkeypatch):
-    for findings in ([], ["平台期：损失停在 1.2"]):
-        monkeypatch.setattr("helpers.experiments.run.diagnose", lambda *args, findings=findings: findings)
+    for findings in ([], [Finding("plateau", "损失停在 1.2")]):
+        monkeypatch.setattr("helpers.experiments.session.diagnose", lambda *args, findings=findings: findings)
         asyncio.run(explorer.train())
-    shown = [child.value for child in explorer.history.children[6:] if hasattr(child, "value")]
-    assert shown[4::5] == ["正常", "平台期"]
+    assert [run.condition for run in explorer.runs] == ["正常", "平台期"]
+    shown = [child.value for child in explorer.history.children if hasattr(child, "value")]
+    assert all(run.condition in shown for run in explorer.runs)
 
 
 def test_the_diagnosis_is_said(explorer):
@@ -233,8 +234,8 @@ def test_the_kernels_own_threads_end_before_the_training(explorer, monkeypatch):
         for turn in steps(*args, **options):
             events.append(("step", threading.current_thread() is threading.main_thread()))
             yield turn
-    monkeypatch.setattr("helpers.widgets.explorer.steps", watched)
-    monkeypatch.setattr("helpers.widgets.explorer.release_threads",
+    monkeypatch.setattr("helpers.experiments.session.steps", watched)
+    monkeypatch.setattr("helpers.widgets.background.release_threads",
                         lambda: events.append(("release", threading.current_thread() is threading.main_thread())))
     asyncio.run(explorer.train())
     assert events[0] == ("release", True) and set(events[1:]) == {("step", False)}

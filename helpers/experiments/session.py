@@ -1,0 +1,188 @@
+"""一次训练从头到尾：设置、每一步、怎样结束、诊断、存下。没有屏幕，也没有 asyncio。"""
+
+import warnings
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from helpers.book.official import Band, verdict
+from helpers.data.fashion import Half
+from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
+from helpers.experiments.diagnosis import diagnose
+from helpers.experiments.plan import Plan, initialization_of
+from helpers.experiments.run import Run, comparable_band
+from helpers.experiments.settings import plain
+from helpers.experiments.store import save
+from helpers.machine.device import fast_dtype, memory_limit, release_memory
+from helpers.machine.gauge import Gauge, start_over
+from helpers.machine.team import rank, together, world_size
+from helpers.network.forecast import forecast
+from helpers.network.trace import trace
+from helpers.pictures.curves import LivePlot
+from helpers.training.loop import Point, Position, Rate, steps
+
+Loop = Callable[..., Iterator[Point]]
+_ENDINGS = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged", MemoryError: "memory"}
+
+
+class Session:
+    """一次训练；笔记本、Explorer、命令行和存档都用它：
+
+        with session:
+            for point in session:       # 每一步交还一次控制；不该报告时是 None
+                ...
+        run = session.finish()
+
+    中断、损失溢出、内存不够，到 with 为止：ended 说是哪一种，note 是一句话，points 和权重都留着。
+    没有走完就离开 with，算中断。别的异常照样抛出。
+    """
+
+    def __init__(self, net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
+                 seed: int | None = None, dtype: torch.dtype | None = None, loop: Loop | None = None,
+                 checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False):
+        """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
+        self.net, self.train, self.plan, self.seed = net, train, plan, seed
+        self.dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
+        self.recipe, self.book_recipe = _recipes(net, train, lr() if callable(lr) else lr, num_epochs, plan)
+        self.need = forecast(net, (1, train.channels, train.size, train.size), train.batch_size, dtype=self.dtype)
+        self.memory_limit = memory_limit(train.device)
+        self.started = datetime.now().isoformat(timespec="milliseconds")
+        self.points: list[Point] = []
+        self.ended, self.note, self.position = "interrupted", "", Position()
+        start_over(train.device)
+        self.gauge = Gauge(train.device)
+        if seed is not None:
+            torch.manual_seed(seed + rank())  # 各个进程的暂退法不同
+        if loop is not None:
+            turns = _timed(loop(net, train, test, lr, num_epochs), self.gauge)
+        else:
+            if checkpoint is not None and resume and checkpoint.exists():
+                self.position, self.points, seconds = load_checkpoint(checkpoint, net, self.recipe)
+                self.gauge.carry(seconds)
+            turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=self.dtype, gauge=self.gauge,
+                          cuda_graph=cuda_graph, position=self.position)
+            if checkpoint is not None:
+                turns = kept(turns, lambda: save_checkpoint(checkpoint, net, self.position, self.points,
+                                                            self.recipe, self.gauge.seconds))
+        self._turns = self._record(turns)
+
+    def _record(self, turns: Iterator[Point | None]) -> Generator[Point | None, None, None]:
+        for point in turns:
+            if point is not None:
+                self.points.append(point)
+            yield point
+        self.ended = "done"
+
+    def __iter__(self) -> Iterator[Point | None]:
+        return self._turns
+
+    def __enter__(self) -> "Session":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool:
+        self._turns.close()
+        if error is not None:
+            self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "interrupted")
+        if self.ended == "done":
+            self.note = verdict(self.band, self.points) if self.band else ""
+        elif self.ended == "interrupted":
+            epoch = self.points[-1].epoch if self.points else 0
+            self.note = f"在第 {epoch:.3g} 轮中断，已有的曲线和权重都留着。"
+        else:
+            self.note = str(error)
+        return isinstance(error, tuple(_ENDINGS))
+
+    @property
+    def band(self) -> Band | None:
+        """官方区间；配方不是书上的就是 None。"""
+        return comparable_band(self.plan.name if self.plan else "", self.recipe, self.book_recipe)
+
+    def finish(self) -> Run:
+        """训练结束了：诊断，存下，返回 Run。"""
+        self.gauge.lap("drawing")
+        weights = sum(t.numel() * t.element_size() for t in self.net.parameters())
+        peak = self.gauge.peak and self.gauge.peak + weights  # 权重在开始之前就已经在了
+        run = Run(self.plan.name if self.plan else "", self.recipe, self.book_recipe, self.points, self.ended,
+                  self.train.device.type, str(self.dtype).removeprefix("torch."), self.seed, self.started,
+                  self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
+                                       "largest_batch": self.need.largest_batch(self.memory_limit)},
+                  len(self.train.classes), any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
+                  self.position.lr)
+        if rank() == 0:
+            run = self._diagnosed(run)
+        release_memory(self.train.device)
+        return run
+
+    def _diagnosed(self, run: Run) -> Run:
+        """存下，诊断，连诊断再存一次：诊断要运行读者的网络，什么错都可能出，训练不能因此丢掉。"""
+        path = save(run)
+        try:
+            run = replace(run, findings=tuple(diagnose(run, self.net, self.train)))
+        except (Exception, KeyboardInterrupt) as error:
+            warnings.warn(f"没有诊断（{type(error).__name__}：{error}）；训练存下了。", stacklevel=3)
+            return run
+        if run.findings and path is not None:
+            save(run, path=path)
+        return run
+
+
+def _recipes(net: nn.Module, train: Half, lr: float, num_epochs: int,
+             plan: Plan | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(这次的全部设置, 书上的)；书上的不知道就是空的。"""
+    recipe = (plan.settings if plan else {}) | {
+        "batch_size": train.batch_size * world_size(), "size": train.size, "images": train.images, "lr": lr,
+        "num_epochs": num_epochs, "init": initialization_of(net), "params": _count_params(net),
+        "macs": trace(net, (1, train.channels, train.size, train.size)).macs}
+    if together():
+        recipe["processes"] = world_size()
+    if plan is None:
+        return plain(recipe), {}
+    # 不同的宽度已经列出；只有网络与计划对不上时，参数个数才另说
+    planned, book = _count_params(plan.meta()), _count_params(plan.book.meta())
+    return plain(recipe), plain(plan.book.settings | {
+        "params": recipe["params"] if recipe["params"] == planned else book})
+
+
+def _count_params(net: nn.Module) -> int:
+    return sum(p.numel() for p in net.parameters())
+
+
+def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
+    """读者自己的循环，里面分不出取数据、更新和评估。"""
+    gauge.lap("drawing")
+    for point in points:
+        gauge.lap("loop")
+        yield point
+        gauge.lap("drawing")
+
+
+def train(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
+          seed: int | None = None, loop: Loop | None = None, dtype: torch.dtype | None = None,
+          checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
+    """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
+
+    plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。
+    seed: 给了就在训练开始时 torch.manual_seed(seed)，图片的次序和暂退法由它定；也记进 Run。
+    loop: 自己写的训练循环，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point；默认用 `fit`。
+        dtype、cuda_graph 只管 `fit`。
+    checkpoint: 存档的文件，每一轮和中断时存一次；resume: 有存档就从那里接着训练，没有就从头。
+    其余参数见 `fit`。
+    """
+    session = Session(net, train, test, lr=lr, num_epochs=num_epochs, plan=plan, seed=seed, loop=loop, dtype=dtype,
+                      checkpoint=checkpoint, resume=resume, cuda_graph=cuda_graph)
+    if session.points and rank() == 0:
+        print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。")
+    with LivePlot(num_epochs, band=session.band, quiet=rank() > 0) as plot:
+        for point in session.points:
+            plot.add(point)
+        with session:
+            for point in session:
+                if point is not None:
+                    plot.add(point)
+        plot.conclude(session.note, aloud=session.ended != "done")
+    return session.finish()

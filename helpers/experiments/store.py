@@ -1,0 +1,98 @@
+"""训练存在哪里：一次一个 JSON 文件；读回来，写成表格。"""
+
+import csv
+import json
+import math
+import warnings
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from helpers.experiments.run import Finding, Run
+from helpers.paths import runs_folder
+from helpers.training.loop import Point
+
+
+def save(run: Run, folder: Path | None = None, path: Path | None = None) -> Path | None:
+    """存成一个 JSON 文件，先写在旁边再改名，所以不会有半个文件；存不下时说一句，返回 None。
+
+    path: 盖过以前存下的这一个；默认是 folder 里新的一个。
+    """
+    folder = path.parent if path else folder or runs_folder()
+    path = path or folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
+    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")
+    text = json.dumps(_jsonable(asdict(run)), ensure_ascii=False, allow_nan=False)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        draft.write_text(text, encoding="utf-8", errors="backslashreplace")  # 不成字的文件名写成转义
+        draft.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
+        warnings.warn(f"这次训练没有存下来（{error.strerror}：{folder}）；结果还在内存里。", stacklevel=2)
+        return None
+    return path
+
+
+def _jsonable(value: Any) -> Any:
+    """JSON 写得下的：张量和 numpy 的数变成普通的数，NaN 和无穷大变成 None，别的东西变成它的文字。"""
+    if isinstance(value, dict):
+        return {str(name): _jsonable(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_jsonable(each) for each in value]
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def saved_runs(network: str | None = None, folder: Path | None = None) -> list[Run]:
+    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。"""
+    found = []
+    for path in sorted((folder or runs_folder()).glob("*.json")):
+        try:
+            run = restore(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            warnings.warn(f"跳过读不出来的 {path.name}（{type(error).__name__}）；可以删掉它。", stacklevel=2)
+            continue
+        if network in (None, run.network):
+            found.append(run)
+    return found
+
+
+def restore(content: dict[str, Any]) -> Run:
+    """文件里的内容变回 Run；以前的版本存下的也认得：那时诊断是句子，书上的配方叫 book。"""
+    content = dict(content)
+    if "book" in content:
+        content["book_recipe"] = content.pop("book")
+        content["classes"] = content["recipe"].get("num_classes", 10)
+        content["saturating"] = content["network"] == "lenet"
+    content["points"] = [_point(**point) for point in content["points"]]
+    content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
+                                for each in content["findings"])
+    return Run(**content)
+
+
+def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: Any) -> Point:
+    """存下的一点；没有数的损失存成了 None。"""
+    return Point(epoch, math.nan if loss is None else loss, math.nan if train_acc is None else train_acc, **rest)
+
+
+def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
+    """把曲线写成 CSV，一行一个点，前面是这次训练的设置；Excel 打开就有汉字。"""
+    path, runs = Path(path), list(runs)
+    names = list(dict.fromkeys(name for run in runs for name in run.recipe))
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file)
+        writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names,
+                         "epoch", "loss", "train_acc", "test_acc"])
+        for i, run in enumerate(runs, start=1):
+            for point in run.points:
+                writer.writerow([i, run.network, run.started, run.device, run.dtype, run.seed,
+                                 *(run.recipe.get(name, "") for name in names),
+                                 point.epoch, point.loss, point.train_acc, point.test_acc])
+    return path

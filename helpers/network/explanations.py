@@ -1,0 +1,129 @@
+"""形状走不通时说什么：停在哪里，毛病是什么，怎么改。"""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from helpers.network.dispatch import POOLS, PRODUCTS, Convolution, aten, tensors
+from helpers.network.layer import Layer, Shape
+
+# 毛病的种类：(毛病, 改法)；{have} 是来的，{want} 是要的
+_SENTENCES = {
+    "channels": ("卷积要 {want} 个通道，来的是 {have} 个", "把 in_channels 改成 {have}"),
+    "window": ("放不下 {want} 的窗口", "减小窗口、步幅"),
+    "flatten": ("它要最后一维是 {want}", "在它前面加 nn.Flatten()"),
+    "features": ("它要最后一维是 {want}", "把 in_features 改成 {have}"),
+    "norm": ("它要 {want} 个通道", "把 num_features 改成 {have}"),
+    "shapes": ("{have} 合不起来", "让它们的通道数、高和宽一致"),
+    "other": ("{have}", "照这句话检查这一层"),
+}
+_NORMS = (nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
+          | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """一层为什么走不通。
+
+    kind: "channels" 卷积的通道数不合，"window" 输入比窗口小，"flatten" 全连接层前面没有展平，"features" 全连接层的
+        输入个数不合，"norm" 规范化的通道数不合，"shapes" 几个形状合不起来，"other" 别的，照抄 PyTorch 的话。
+    have, want: 来的和要的，个数或者形状；合不起来的几个形状都在 have 里。
+    direction: 输入 "small"（太小）还是 "large"（太大）；与大小无关就是 None。
+    """
+
+    kind: str
+    have: Any = None
+    want: Any = None
+    direction: str | None = None
+
+    @property
+    def symptom(self) -> str:
+        """毛病，一句话里的一段。"""
+        return self._fill(_SENTENCES[self.kind][0])
+
+    @property
+    def remedy(self) -> str:
+        """改法，接在「请」后面。"""
+        return self._fill(_SENTENCES[self.kind][1])
+
+    def _fill(self, sentence: str) -> str:
+        have = " 和 ".join(map(str, self.have)) if self.kind == "shapes" else self.have
+        return sentence.format(have=have, want=self.want)
+
+
+class Place(NamedTuple):
+    """停在哪一层，它收到什么形状。"""
+
+    name: str
+    kind: str
+    received: Shape
+
+
+class ShapeError(ValueError):
+    """形状走不通。
+
+    shape: 输入形状；fault: 毛病；place: 停在哪一层，还没有进入任何一层就是 None；last: 最后走通的层，没有就是 None。
+    sizes: (最小, 最大) 走得通的边长，见 `input_sizes`；与大小无关，或者没有一个走得通，就是 None。
+    """
+
+    sizes: tuple[int, int | None] | None = None
+
+    def __init__(self, shape: Shape, fault: Fault, place: Place | None, last: Layer | None):
+        super().__init__(shape, fault, place, last)
+        self.shape, self.fault, self.place, self.last = tuple(shape), fault, place, last
+
+    def __str__(self) -> str:
+        where = last = sizes = ""
+        remedy = self.fault.remedy
+        if self.place is not None:
+            where = f"第 {self.place.name} 层 {self.place.kind} 收到 {self.place.received}，"
+        if self.last is not None:
+            shapes = f"{self.last.in_shape} → {self.last.out_shape}"
+            last = f"最后走通的是第 {self.last.name} 层 {self.last.kind}：{shapes}。"
+        if self.sizes is not None:
+            remedy = f"{'加大' if self.fault.direction == 'small' else '减小'}输入的高和宽，或者{remedy}"
+            sizes = f"高和宽相等时，这个网络走得通的边长是 {describe_sizes(self.sizes)}。"
+        return f"输入 {self.shape} 走不通：{where}{self.fault.symptom}。请{remedy}。{last}{sizes}"
+
+
+def describe_sizes(sizes: tuple[int, int | None]) -> str:
+    """走得通的边长，写成一句话里的一段，如「193 到 224」。"""
+    low, high = sizes
+    return f"{low} 以上" if high is None else f"{low} 到 {high}" if low < high else f"{low}"
+
+
+def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Module | None = None,
+             received: Shape = ()) -> Fault:
+    """走不通是什么毛病。
+
+    error: PyTorch 报的错；running: 出错的运算和它的参数，不是在运算里出的错就是 None。
+    module: 停在哪一层，还没有进入任何一层就是 None；received: 它收到的形状。
+    """
+    op, args = running or (None, ())
+    shapes = [tuple(tensor.shape) for tensor in tensors(args)]
+    if op is aten.convolution:
+        return _convolution(Convolution(*args))
+    if op in POOLS or op is aten.reflection_pad2d:
+        return Fault("window", shapes[0], tuple(args[1]), "small")
+    if op in PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
+        return _product(shapes[-2][-1], shapes[-1][-2], isinstance(module, nn.Linear) and len(received) == 4)
+    if isinstance(module, _NORMS) and len(received) > 1 and received[1] != module.num_features:
+        return Fault("norm", received[1], module.num_features)
+    if len(set(shapes)) > 1:
+        return Fault("shapes", tuple(shapes))
+    return Fault("other", f"{type(error).__name__}：{error}".splitlines()[0])
+
+
+def _convolution(call: Convolution) -> Fault:
+    have = call.X.shape[1]
+    want = call.weight.shape[0] if call.transposed else call.weight.shape[1] * call.groups
+    if have != want:
+        return Fault("channels", have, want)
+    return Fault("window", tuple(call.X.shape), tuple(call.weight.shape[2:]), "small")
+
+
+def _product(have: int, want: int, unflattened: bool) -> Fault:
+    if unflattened:
+        return Fault("flatten", have, want)
+    return Fault("features", have, want, "small" if have < want else "large")

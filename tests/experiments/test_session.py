@@ -1,0 +1,92 @@
+"""session.py：一次训练怎样结束，谁来走都一样；没有屏幕。"""
+
+import pytest
+import torch
+from torch import nn
+
+from helpers import Session, budget, fashion_mnist, load, saved_runs
+from helpers.training.loop import Point
+
+lenet = load("7.1").lenet
+
+
+def session(net=None, **options):
+    """三轮、每轮十批的训练。"""
+    data = fashion_mnist(32, images=320, device="cpu")
+    return Session(net or lenet(), *data, **{"lr": 0.1, "num_epochs": 3} | options)
+
+
+def walk(running, visit=lambda point: None):
+    """像笔记本那样走完，返回留下的 Run。"""
+    with running:
+        for point in running:
+            visit(point)
+    return running.finish()
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def full(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def test_every_step_gives_control_back_and_nothing_is_shown(capsys):
+    turns = []
+    run = walk(session(seed=4), turns.append)
+    assert len(turns) == 3 * (10 + 2) and turns.count(None) == len(turns) - 3 * 5  # 每轮 10 批训练、2 批评估、5 个点
+    assert [turn for turn in turns if turn] == run.points and run.ended == "done" and run.seed == 4
+    assert saved_runs() == [run] and capsys.readouterr() == ("", "")
+
+
+def loop(net, train, test, lr, num_epochs):
+    yield Point(0.5, 2.0, 0.3)
+    interrupt()
+
+
+@pytest.mark.parametrize("ended, options, visit, points", [
+    ("interrupted", {}, interrupt, 0), ("interrupted", {"loop": loop}, lambda point: None, 1),
+    ("diverged", {"lr": 1e38}, lambda point: None, None)], ids=["读者按了中断", "自己的循环里中断", "溢出"])
+def test_how_it_ended(ended, options, visit, points):
+    running = session(**options)
+    run = walk(running, visit)
+    assert run.ended == running.ended == ended and running.note and saved_runs() == [run]
+    assert points is None or len(run.points) == points
+
+
+def test_out_of_memory(monkeypatch):
+    monkeypatch.setattr(torch.optim.SGD, "step", full)
+    assert walk(session()).ended == "memory"
+
+
+def test_leaving_early_is_an_interrupt_and_gives_the_network_back():
+    net = lenet()
+    with session(net) as running:
+        for i, _ in enumerate(running):
+            if i == 10:  # 正在评估
+                assert not net.training
+                break
+    assert running.finish().ended == "interrupted" and net.training
+
+
+def test_other_exceptions_are_not_swallowed():
+    with pytest.raises(ZeroDivisionError):
+        walk(session(), lambda point: 1 / 0)
+
+
+def test_a_callable_learning_rate_is_asked_at_every_step():
+    asked = []
+    walk(session(lr=lambda: asked.append(1) or 0.1, num_epochs=1))
+    assert len(asked) == 10 + 1  # 开始时记进设置，再加每一步
+
+
+def test_only_a_run_of_the_book_is_compared():
+    plan = budget(lenet, lr=0.9)
+    book = Session(lenet().apply(plan.init), *plan.book.data(), lr=0.9, num_epochs=10, plan=plan)
+    assert book.band is not None and session(plan=plan).band is None and session().band is None
+
+
+def test_sigmoids_are_seen_in_the_network_not_in_its_name():
+    relu = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU())
+    assert walk(session(num_epochs=1)).saturating and not walk(session(relu, num_epochs=1)).saturating

@@ -1,0 +1,153 @@
+"""捷径得出的与 PyTorch 自己在 meta 上推导的相同：形状、精度，或者同样拒绝。"""
+
+from itertools import product
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from helpers.network.dispatch import Convolution, Watcher, aten, storage_id, tensors, window
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float64, torch.int64)
+ACTIVATIONS = (torch.relu, torch.sigmoid, torch.tanh, F.gelu, F.leaky_relu, F.hardtanh, F.relu6, F.hardswish,
+               F.hardsigmoid, lambda X: F.gelu(X, approximate="tanh"))
+
+
+def meta(*shape, dtype=torch.float32):
+    return torch.zeros(shape, dtype=dtype, device="meta")
+
+
+def outcome(run):
+    """结果的形状和精度；拒绝了就是 None。"""
+    try:
+        return [(tuple(tensor.shape), tensor.dtype) for tensor in tensors(run())]
+    except (RuntimeError, IndexError, TypeError, ValueError):
+        return None
+
+
+def same(run):
+    """看着与不看着，结果一样。"""
+    expected = outcome(run)
+    with Watcher():
+        assert outcome(run) == expected
+    return expected is not None
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activations_and_means(dtype):
+    X = meta(2, 3, 4, 5, dtype=dtype)
+    ran = [same(lambda f=f: f(X)) for f in ACTIVATIONS]
+    ran += [same(lambda dims=dims, options=options: X.mean(dims, **options)) for dims, options in product(
+        (None, 1, -1, (2, 3), (-1, 0), 7), ({}, {"keepdim": True}, {"dtype": torch.float64}, {"dtype": torch.int32}))]
+    assert sum(ran) > 10
+
+
+@pytest.mark.parametrize("left, right", list(product(DTYPES, DTYPES)))
+def test_sums_products_and_joins(left, right):
+    X = meta(2, 3, 4, dtype=left)
+    others = [2, 2.5, True, *(meta(*shape, dtype=right) for shape in ((2, 3, 4), (4,), (3, 1), (), (5,), (2, 2, 4)))]
+    ran = [same(run) for Y in others for run in (
+        lambda Y=Y: X + Y, lambda Y=Y: X * Y, lambda Y=Y: torch.add(X, Y, alpha=2),
+        lambda Y=Y: torch.mul(X, Y, out=meta(2, 3, 4, dtype=torch.float64)), lambda Y=Y: X.clone().div_(Y),
+        *(lambda Y=Y, dim=dim: torch.cat([X, Y, X], dim) for dim in (-4, -3, -2, 0, 1, 2, 3)))]
+    assert 20 < sum(ran) < len(ran)
+
+
+def test_cat_skips_empty_vectors_as_pytorch_does():
+    assert same(lambda: torch.cat([meta(0), meta(2, 3)], 1))
+
+
+@pytest.mark.parametrize("parts, dim", [((meta(), meta()), 0), ((meta(2, 3), meta(2, 3)), 2),
+                                        ((meta(2, 3), meta(3, 3)), 1)], ids=["scalars", "dim", "shapes"])
+def test_cat_is_refused_in_the_words_of_pytorch(parts, dim):
+    with pytest.raises((RuntimeError, IndexError)) as expected:
+        torch.cat(parts, dim)
+    with pytest.raises(expected.type) as caught, Watcher():
+        torch.cat(parts, dim)
+    assert str(caught.value) == str(expected.value)
+
+
+@pytest.mark.parametrize("features, width", list(product((4, 5), (3, 6))))
+def test_linear(features, width):
+    assert same(lambda: F.linear(meta(2, features), meta(3, 4), meta(width))) == ((features, width) == (4, 3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES[:3])
+def test_batch_norm_and_dropout(dtype):
+    X, norm = meta(4, 3, 5, 5, dtype=dtype), nn.BatchNorm2d(3, device="meta", dtype=dtype)
+    wrong = nn.BatchNorm2d(2, device="meta", dtype=dtype)
+    assert same(lambda: norm(X)) and same(lambda: norm.eval()(X)) and not same(lambda: wrong(X))
+    assert same(lambda: F.dropout(X)) and same(lambda: X.clone().bernoulli_(0.5))
+
+
+def test_convolutions_that_meta_lets_pass_are_refused():
+    X, kernel = meta(1, 6, 4, 4), meta(8, 4, 3, 3)
+    with Watcher():
+        assert outcome(lambda: F.conv_transpose2d(X, kernel)) is None
+        assert outcome(lambda: F.conv2d(X, meta(8, 6, 5, 5))) is None
+        assert outcome(lambda: F.conv_transpose2d(meta(1, 8, 4, 4), kernel)) == [((1, 4, 6, 6), torch.float32)]
+
+
+class Recorder(Watcher):
+    """记下每个运算。"""
+
+    def __init__(self):
+        super().__init__()
+        self.seen, self.draws = [], 0
+
+    def watch(self, op, args, kwargs, out):
+        self.seen.append((op, args, kwargs, out))
+
+    def before_random(self):
+        self.draws += 1
+
+
+def test_a_watcher_sees_every_operation_with_real_values():
+    with Recorder() as recorder:
+        Y = F.dropout(torch.tensor([-1.0, 2.0]).relu(), 0.5).mean(dtype=torch.float64)
+    ops = [op for op, *_ in recorder.seen]
+    assert recorder.draws == 1 and aten.relu in ops and ops[-1] is aten.mean
+    assert recorder.seen[ops.index(aten.relu)][3].tolist() == [0, 2]  # 真的算过
+    assert recorder.seen[-1][2] == {"dtype": torch.float64} and recorder.seen[-1][3] is Y
+    assert recorder.running is None
+
+
+def test_a_watcher_stops_at_the_operation_that_fails():
+    X, weight = meta(2, 3), meta(4, 5)
+    with pytest.raises(RuntimeError), Recorder() as recorder:
+        X.relu() @ weight
+    assert recorder.running[0] is aten.mm and recorder.running[1][1] is weight
+    assert [op for op, *_ in recorder.seen] == [aten.relu]
+
+
+@pytest.mark.parametrize("module, kernel, stride, padding, dilation", [
+    (nn.Conv2d(1, 1, (3, 5), stride=(2, 1), padding=(1, 0), dilation=2), (3, 5), (2, 1), (1, 0), (2, 2)),
+    (nn.MaxPool2d(3), (3, 3), (3, 3), (0, 0), (1, 1)),
+    (nn.MaxPool2d((2, 3), 1, 1, dilation=(1, 2)), (2, 3), (1, 1), (1, 1), (1, 2)),
+    (nn.AvgPool2d(3, ceil_mode=True), (3, 3), (3, 3), (0, 0), (1, 1)),
+    (nn.AvgPool2d((2, 4), (1, 2), (0, 1), ceil_mode=True), (2, 4), (1, 2), (0, 1), (1, 1))])
+def test_windows(module, kernel, stride, padding, dilation):
+    with Recorder() as recorder:
+        module(torch.zeros(1, 1, 12, 12))
+    found = window(*recorder.seen[-1][:2])
+    assert [tuple(part) for part in found] == [kernel, stride, padding, dilation]
+
+
+def test_convolution_names_its_arguments():
+    net = nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2)
+    with Recorder() as recorder:
+        net(torch.zeros(1, 4, 5, 5))
+    call = Convolution(*recorder.seen[-1][1])
+    assert call.transposed and call.groups == 2 and call.X.shape == (1, 4, 5, 5) and call.weight.shape == (4, 3, 3, 3)
+
+
+def test_tensors_are_found_in_order_wherever_they_are():
+    a, b, c = (torch.tensor(float(i)) for i in range(3))
+    assert [tensor.item() for tensor in tensors([a, {"x": (b, None), "y": [1, c]}])] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_views_share_a_storage_and_copies_do_not(device):
+    X = torch.zeros(4, 4, device=device)
+    assert storage_id(X) == storage_id(X[1:].T) != storage_id(X.clone())

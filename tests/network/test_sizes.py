@@ -1,0 +1,69 @@
+"""走得通的边长与逐个试的结果相同。"""
+
+import pytest
+from support.nets import Call, Concat, lenet, runs
+from torch import nn
+from torch.nn import functional as F
+
+from helpers import input_sizes
+from helpers.network.explanations import ShapeError
+
+
+def nin_like() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(1, 8, 5), nn.ReLU(), nn.MaxPool2d(3, 2), nn.Conv2d(8, 10, 3), nn.ReLU(),
+                         nn.AdaptiveAvgPool2d(1), nn.Flatten())
+
+
+def sizes_by_trying(net, limit):
+    fits = [size for size in range(1, limit + 1) if runs(net.eval(), (1, 1, size, size))]
+    return fits[0], None if fits[-1] == limit else fits[-1]
+
+
+def vgg_like():
+    def block(inputs, outputs):
+        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2, 2))
+
+    return nn.Sequential(block(1, 2), block(2, 4), block(4, 4), nn.Flatten(), nn.Linear(4 * 3 * 3, 5))
+
+
+def even_only():
+    return nn.Sequential(Concat(nn.AvgPool2d(2), nn.Conv2d(1, 1, 1, stride=2)), nn.Conv2d(2, 1, 7))
+
+
+NETS = {"lenet": lenet, "nin": nin_like, "vgg": vgg_like, "even": even_only,
+        "functional": lambda: Call(lambda net, X: net.linear(F.max_pool2d(F.avg_pool2d(X, 3), 2, 1).flatten(1)),
+                                   linear=nn.Linear(9, 2)),
+        "linear": lambda: nn.Linear(20, 3),
+        "reflect": lambda: nn.Sequential(nn.ReflectionPad2d(40), nn.Conv2d(1, 1, 3)),
+        "even_linear": lambda: nn.Sequential(*even_only(), nn.Flatten(), nn.Linear(400, 2))}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_input_sizes_are_those_found_by_trying_each(name):
+    net = NETS[name]()
+    assert input_sizes(net, (1, 1, 5, 9)) == sizes_by_trying(net, 64)
+
+
+def test_input_sizes_of_lenet():
+    assert input_sizes(lenet(), (1, 1, 28, 28)) == (28, 31)
+
+
+def test_input_sizes_of_a_window_wider_than_32():
+    assert input_sizes(nn.MaxPool2d(40), (1, 1, 28, 28)) == (40, None)
+
+
+def test_no_square_fits_although_the_shape_does():
+    with pytest.raises(ValueError, match="没有任何 1 到 1024 之间的边长走得通"):
+        input_sizes(nn.Sequential(nn.Flatten(), nn.Linear(7, 10)), (1, 1, 1, 7))
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 63, 64, 65, 224, 1023, 1024])
+def test_input_sizes_at_the_edges_of_the_search(size):
+    only = nn.Sequential(nn.Flatten(), nn.Linear(size * size, 1, device="meta"))
+    assert input_sizes(only, (1, 1, 1, 1)) == (size, size if size < 1024 else None)
+
+
+def test_no_size_fits_a_network_with_wrong_channels():
+    with pytest.raises(ShapeError) as caught:
+        input_sizes(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(3, 2, 3)), (1, 1, 8, 8))
+    assert caught.value.place.name == "1" and caught.value.fault.kind == "channels"
