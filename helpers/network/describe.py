@@ -1,5 +1,6 @@
 """一层用中文怎么说。"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -63,12 +64,12 @@ def _moves(module: nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d, default_stride: str 
     return ((f"步幅 {stride}",) if stride != default_stride else ()) + ((f"填充 {padding}",) if padding != "0" else ())
 
 
-def _side(size: int | str | tuple[int, ...]) -> str:
+def _side(size: int | str | Sequence[int]) -> str:
     """高和宽相同时只说一个数；填充还可以是 "same"。"""
     if isinstance(size, int | str):
         return str(size)
     return str(size[0]) if len(set(size)) == 1 else _window(size)
 
 
-def _window(size: int | tuple[int, ...]) -> str:
-    return "×".join(map(str, (size, size) if isinstance(size, int) else size))
+def _window(size: int | Sequence[int | None] | None) -> str:
+    return "×".join(map(str, size if isinstance(size, Sequence) else (size, size)))

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
@@ -10,6 +11,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.transforms import Bbox
 from PIL import Image
 from wcwidth import wcswidth
 
@@ -26,8 +28,8 @@ PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK, PALE_GREY = "#cfe2f3", "#f9cb9c",
 PATH_COLORS = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK)  # 并行的路径各用一种，所有的图里相同
 
 _FONT = font_manager.get_font(paths.FONT).family_name
-_STYLE = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
-          "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
+_STYLE: Any = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
+               "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
 font_manager.fontManager.addfont(paths.FONT)
 
 
@@ -57,7 +59,8 @@ class Drawing(Picture):
 
 
 @contextmanager
-def canvas(width: float, height: float, title: str, *, layout: str | None = None) -> Iterator[Drawing]:
+def canvas(width: float, height: float, title: str, *,
+           layout: Literal["tight", "constrained"] | None = None) -> Iterator[Drawing]:
     """一张图，用作 with；离开之后它就是画好的 Picture：
 
         with canvas(6, 3, "一条线") as drawn:
@@ -105,7 +108,8 @@ def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collecti
     lines = [line for note in notes for line in _wrap(note, int(width / 0.078))]
     heights = [3.4 if above else 0, 0.29 * len(rows), 0.25 * len(lines) + 0.1]
     with canvas(width, sum(heights), title) as drawn:
-        top, middle, bottom = drawn.figure.subfigures(3, 1, height_ratios=[max(h, 1e-3) for h in heights])
+        parts = drawn.figure.subfigures(3, 1, squeeze=False, height_ratios=[max(h, 1e-3) for h in heights])
+        top, middle, bottom = parts[:, 0]
         if above:
             above(top)
         _draw_table(middle.add_axes((0, 0, 1, 1)), rows, columns, marked)
@@ -119,7 +123,7 @@ def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int
     """表格占满 axes；columns: 各列的宽，单位是半个汉字。"""
     axes.axis("off")
     table = axes.table(rows, colWidths=[column / sum(columns) for column in columns], cellLoc="left",
-                       bbox=(0.002, 0.002, 0.996, 0.996))
+                       bbox=Bbox.from_bounds(0.002, 0.002, 0.996, 0.996))
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
         cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")

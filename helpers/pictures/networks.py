@@ -11,7 +11,8 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from helpers.network.describe import LayerText
-from helpers.network.trace import Shape, Trace, trace
+from helpers.network.layer import Shape
+from helpers.network.trace import Trace, trace
 from helpers.pictures.canvas import BLUE, FAINT, GREY, LINE, ORANGE, PATH_COLORS, PURPLE, Picture, canvas, kind_color
 from helpers.pictures.pen import OPEN, arrow, box, channels_at, line, paint, sheet, times, write
 
@@ -166,18 +167,19 @@ def branches(paths: dict[str, nn.Sequential | None], shape: Shape) -> Picture:
     paths: 名字到 nn.Sequential，各条的输出高和宽相同；None 是关掉的路径，只留下位置。
     shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
     """
-    tables = {name: trace(path, shape, depth=99) for name, path in paths.items() if path is not None}
-    columns = {name: _tiles(_traced(paths[name], table)) for name, table in tables.items()}
+    on = {name: path for name, path in paths.items() if path is not None}
+    tables = {name: trace(path, shape, depth=99) for name, path in on.items()}
+    columns = {name: _tiles(_traced(path, tables[name])) for name, path in on.items()}
     outs = {name: table[-1].out_shape for name, table in tables.items()}
     joined = (sum(out[1] for out in outs.values()), *next(iter(outs.values()))[2:])
     rows, full = max(map(len, columns.values())), len(paths) - 0.08
     top = 1.45 + 1.02 * rows
-    with canvas(2.3 * len(paths), top + 0.85, f"{len(tables)} 条并行的路径，连结成 {times(joined)}") as drawn:
+    with canvas(2.3 * len(paths), top + 0.85, f"{len(on)} 条并行的路径，连结成 {times(joined)}") as drawn:
         axes = sheet(drawn.figure, (0, len(paths)), (0, top + 0.85))
         box(axes, 0.04, 0.72, full, 0.4, f"输入 {times(shape[1:])}", kind_color("other"), size=8.5, level=0.48)
         left = 0.04
         for i, (name, color) in enumerate(zip(paths, cycle(PATH_COLORS), strict=False)):
-            if name not in tables:
+            if name not in on:
                 write(axes, i + 0.5, 0.36, f"{name}：关", 8.5, color=GREY)
                 continue
             write(axes, i + 0.5, 0.36, f"{name}，{_path_cost(tables[name])}", 8.5)

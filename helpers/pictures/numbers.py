@@ -20,7 +20,7 @@ def dots(values: dict[str, Sequence[float]], label: str) -> Picture:
     with canvas(8.4, 0.45 * len(values) + 0.9, f"{label}：{'、'.join(values)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for i, numbers in enumerate(values.values()):
-            mean = np.mean(numbers)
+            mean = float(np.mean(numbers))
             axes.plot(numbers, [i] * len(numbers), "o", ms=7, color=BLUE, alpha=0.5, mew=0)
             axes.plot([mean] * 2, [i - 0.3, i + 0.3], color=ORANGE, lw=2)
             axes.text(mean, i + 0.32, f"{mean:.3g}", ha="center", va="top", fontsize=8)

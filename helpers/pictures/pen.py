@@ -29,14 +29,15 @@ def write(axes: Axes, x: float, y: float, text: str, size: float = 9, **style: A
 
 
 def box(axes: Axes, x: float, y: float, width: float, height: float, text: str = "", color: str = "none", *,
-        size: float = 9, level: float = 0.5, rounding: float = 0.03, **style: Any) -> None:
+        size: float = 9, level: float = 0.5, rounding: float = 0.03, edgecolor: str = EDGE, **style: Any) -> None:
     """左下角在 (x, y) 的框，里面写字。
 
-    color: 底色；size: 字号；level: 字的中线在框里的高度，0–1；rounding: 圆角的半径，0 是方角；style: 边的样子。
+    color: 底色；size: 字号；level: 字的中线在框里的高度，0–1；rounding: 圆角的半径，0 是方角；
+    edgecolor, style: 边的样子。
     """
     shape = f"round,pad=0,rounding_size={rounding}" if rounding else "square,pad=0"
     axes.add_patch(FancyBboxPatch((x, y), width, height, boxstyle=shape, facecolor=color,
-                                  **{"edgecolor": EDGE} | style))
+                                  edgecolor=edgecolor, **style))
     write(axes, x + width / 2, y + level * height, text, size)
 
 

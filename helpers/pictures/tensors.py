@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from helpers.data.fashion import LABELS
 from helpers.network.borrow import evaluating
 from helpers.network.describe import LayerText
-from helpers.network.trace import Layer, Trace
+from helpers.network.layer import Layer
+from helpers.network.trace import Trace
 from helpers.pictures.canvas import BLUE, FAINT, GREEN, GREY, LINE, ORANGE, PATH_COLORS, RED, RULE, Picture, canvas
 from helpers.pictures.pen import channels_at, paint, times
 
@@ -103,12 +104,13 @@ def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
                      at: tuple[float, float] = (0.5, 0.5)) -> Picture:
     """前 count 层（默认全部）的一格看得到的窗口，画在图像上；右边是窗口怎样随深度变大。
 
-    X: (1, 1, H, W)；table: trace 走过同样大小的输入得到的清单，只画卷积层和汇聚层，填充应当左右对称；
+    X: (1, 1, H, W)；table: trace 走过同样大小的输入得到的清单，只画卷积层和看不到全图的汇聚层，填充应当左右对称；
     at: 这一格在特征图上的位置 (行, 列)，0–1。
     """
-    layers = [layer for layer in table if "Conv" in layer.kind or "Pool" in layer.kind]
+    layers = [(layer, layer.receptive_field) for layer in table
+              if ("Conv" in layer.kind or "Pool" in layer.kind) and layer.receptive_field is not None]
     count = len(layers) if count is None else count
-    field = layers[count - 1].receptive_field
+    _, field = layers[count - 1]
     with canvas(8.4, 3.9, f"第 {count} 层的感受野 {field}×{field}") as drawn:
         left, right = drawn.figure.subplots(1, 2, width_ratios=(1, 1.35))
         paint(left, X[0, 0])
@@ -122,13 +124,14 @@ def _layer_color(layer: Layer) -> str:
     return BLUE if "Conv" in layer.kind else GREEN
 
 
-def _draw_fields(axes: Axes, size: int, layers: Sequence[Layer], at: tuple[float, float]) -> None:
-    """各层的窗口，都对着最深一层位于 at 的那一格；最深的是橙色。size: 图像的边长。"""
-    deepest = layers[-1]
+def _draw_fields(axes: Axes, size: int, layers: Sequence[tuple[Layer, int]],
+                 at: tuple[float, float]) -> None:
+    """各层的窗口，都对着最深一层位于 at 的那一格；最深的是橙色。size: 图像的边长；layers: (一层, 窗口的边长)。"""
+    deepest, _ = layers[-1]
     cells = deepest.out_shape[-1]
     focus = [(min(int(share * cells), cells - 1) + 0.5) * size / cells for share in at]
-    for layer in layers:
-        step, field, last = size / layer.out_shape[-1], layer.receptive_field, layer is deepest
+    for layer, field in layers:
+        step, last = size / layer.out_shape[-1], layer is deepest
         row, column = ((int(place / step) + 0.5) * step - 0.5 for place in focus)  # 离最深那一格最近的一格
         axes.add_patch(Rectangle((column - field / 2, row - field / 2), field, field, fill=False,
                                  edgecolor=ORANGE if last else _layer_color(layer), lw=2.5 if last else 1))
@@ -137,11 +140,11 @@ def _draw_fields(axes: Axes, size: int, layers: Sequence[Layer], at: tuple[float
     axes.set_title(f"第 {len(layers)} 层 {times(deepest.out_shape[1:])} 里的一格", fontsize=10)
 
 
-def _draw_growth(axes: Axes, size: int, layers: Sequence[Layer], count: int) -> None:
-    """每一层感受野的边长，一层一条；前 count 层是实的，第 count 层是橙色。size: 图像的边长。"""
-    fields, places = [layer.receptive_field for layer in layers], range(1, len(layers) + 1)
+def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, int]], count: int) -> None:
+    """每一层窗口的边长，一层一条；前 count 层是实的，第 count 层是橙色。size: 图像的边长。"""
+    fields, places = [field for _, field in layers], range(1, len(layers) + 1)
     bars = axes.bar(places, fields)
-    for k, bar, layer in zip(places, bars, layers, strict=True):
+    for k, bar, (layer, _) in zip(places, bars, layers, strict=True):
         bar.set(alpha=1 if k <= count else 0.25, color=ORANGE if k == count else _layer_color(layer))
     axes.bar_label(bars, fontsize=8)
     axes.axhline(size, color=GREY, lw=1, ls="--")

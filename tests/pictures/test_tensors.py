@@ -99,6 +99,12 @@ def test_one_bar_a_layer_in_the_color_of_its_kind():
     assert [sum(area.left > 380 for area in found) for found in bars] == [2, 1, 1]  # 最后一个汇聚层是橙色
 
 
+def test_a_layer_that_sees_everything_has_no_bar():
+    table = trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1)), (1, 1, 28, 28))
+    png = receptive_fields(torch.zeros(1, 1, 28, 28), table).png
+    assert len([area for area in areas(png, ORANGE, 60) if area.left > 380]) == 1 and not painted(png, GREEN).any()
+
+
 def test_a_gallery_shows_brightness_as_it_is():
     def middle(value):
         image = pixels(gallery({"甲": torch.full((2, 1, 8, 8), value)}).png)
