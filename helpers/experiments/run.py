@@ -22,7 +22,7 @@ from helpers.experiments.diagnosis import diagnose, too_short
 from helpers.experiments.plan import Plan
 from helpers.experiments.settings import describe_changes, describe_differences, differences, label, plain, show
 from helpers.machine.device import fast_dtype, megabytes, memory_limit
-from helpers.machine.gauge import Gauge, start_over
+from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
 from helpers.network.forecast import forecast
@@ -167,7 +167,7 @@ class Recording:
         self.limit = memory_limit(train.device)
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.weights = sum(t.numel() * t.element_size() for t in net.parameters())
-        start_over(train.device)
+        reset_peak(train.device)
         self.gauge = Gauge(train.device)
 
     @property
