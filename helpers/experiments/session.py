@@ -19,7 +19,7 @@ from helpers.experiments.run import Run, comparable_band
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save
 from helpers.machine.device import fast_dtype, memory_limit
-from helpers.machine.gauge import Gauge, start_over
+from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
 from helpers.network.forecast import forecast
@@ -55,7 +55,7 @@ class Session:
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.points: list[Point] = []
         self.ended, self.note, self.position = "interrupted", "", Position()
-        start_over(train.device)
+        reset_peak(train.device)
         self.gauge = Gauge(train.device)
         if seed is not None:
             torch.manual_seed(seed + rank())  # 各个进程的暂退法不同

@@ -1,4 +1,4 @@
-"""runs.py 与 gauge.py：一次训练留下什么，存取、比较、导出。"""
+"""runs.py：一次训练留下什么，存取、比较、导出。"""
 
 import csv
 import json
@@ -13,8 +13,7 @@ from torch import nn
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.store import restore, save
-from helpers.machine.gauge import Gauge
-from helpers.training.loop import Point, fit
+from helpers.training.loop import Point
 
 lenet = load("7.1").lenet
 
@@ -108,32 +107,6 @@ def test_the_time_adds_up(plan):
     assert 0.5 * run.total_seconds < run.seconds["steps"] < run.total_seconds <= time.perf_counter() - started
     steps, honest = run.throughput
     assert steps == pytest.approx(640 / run.seconds["steps"]) and honest == pytest.approx(640 / run.total_seconds)
-
-
-def test_a_slow_reader_is_charged_to_drawing():
-    gauge = Gauge(torch.device("cpu"))
-    time.sleep(0.5)  # 第一步之前画坐标轴
-    for _ in fit(lenet(), *fashion_mnist(64, images=320, device="cpu"), lr=0.1, num_epochs=1, gauge=gauge):
-        time.sleep(0.1)
-    assert gauge.seconds["drawing"] > 0.9 and gauge.seconds["data"] < 0.4
-
-
-def test_a_thousand_laps_are_all_counted():
-    gauge, started = Gauge(torch.device("cpu")), time.perf_counter()
-    for i in range(3_000):
-        gauge.lap("ab"[i % 2])
-    gauge.lap("a")
-    assert sum(gauge.seconds.values()) == pytest.approx(time.perf_counter() - started, rel=0.2)
-    assert set(gauge.seconds) == {"a", "b"} and len(gauge._laps) < 600
-
-
-def test_the_peak_sees_the_activations():
-    net = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
-                        nn.Linear(64, 10))
-    gauge = Gauge(torch.device("cpu"))
-    list(fit(net, *fashion_mnist(60, size=112, images=60, device="cpu"), lr=0.1, num_epochs=1, dtype=torch.float32,
-             gauge=gauge))
-    assert gauge.peak > 0.9 * 60 * 64 * 112 * 112 * 4  # 一份激活就这么大
 
 
 def test_own_loop_is_used_and_timed(plan):
