@@ -16,6 +16,9 @@ PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}  # 矩阵乘法，最�
 POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
 PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
 
+_RANDOM = torch.Tag.nondeterministic_seeded  # 要抽随机数的运算
+_NESTED = (dict, list, tuple)
+
 
 class Convolution(NamedTuple):
     """aten.convolution 的参数：`Convolution(*args)`。"""
@@ -54,7 +57,7 @@ def tensors(value: Any) -> Iterator[Tensor]:
     """value 里的张量，按次序；元组、列表和字典都翻开。"""
     if isinstance(value, Tensor):
         yield value
-    elif isinstance(value, dict | list | tuple):
+    elif isinstance(value, _NESTED):
         for item in value.values() if isinstance(value, dict) else value:
             yield from tensors(item)
 
@@ -84,7 +87,7 @@ class Watcher(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         op, kwargs = func._overloadpacket, kwargs or {}
-        if torch.Tag.nondeterministic_seeded in func.tags:
+        if _RANDOM in func.tags:
             self.before_random()
         self.running = op, args
         out = _shortcut(op, args, kwargs)
@@ -110,9 +113,10 @@ def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     带关键字参数（如 dtype）的，让 PyTorch 自己推。
     """
     shape = _SHAPES.get(op)
-    if shape is None or kwargs or not getattr(next(tensors(args), None), "is_meta", False):
+    if shape is None or kwargs:
         return NotImplemented
-    return shape(*args)
+    first = next(tensors(args[0]), None)  # cat 的第一个参数是一列张量
+    return shape(*args) if first is not None and first.is_meta else NotImplemented
 
 
 def _elementwise(X: Tensor, *_: Any) -> Any:

@@ -80,20 +80,21 @@ def forecast(net: nn.Module, shape: tuple[int, ...], batch_size: int, *, dtype: 
     dtype: 卷积和矩阵乘法的精度；默认是这台机器上训练用的。
     """
     dtype = dtype or fast_dtype(pick_device())
-    saved = _saved(net, shape, dtype)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*net.parameters(), *net.buffers()))
+    tensors = dict(net.named_parameters()) | dict(net.named_buffers())
+    saved = _saved(net, tensors, shape, dtype)
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
     parameters = sum(p.numel() for p in net.parameters())
     return Forecast(batch_size, dtype, weights, gradients=4 * parameters,
                     copies=0 if dtype == torch.float32 else 2 * parameters,
                     per_sample=sum(saved), largest=max(saved))
 
 
-def _saved(net: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> list[float]:
-    """为反向传播存下的每个张量，每个样本占多少字节；输入也算，权重和统计量不算。
+def _saved(net: nn.Module, tensors: dict[str, Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> list[float]:
+    """为反向传播存下的每个张量，每个样本占多少字节；输入也算，net 的权重和统计量（tensors）不算。
 
     这是 PyTorch 自己报的：在 meta 设备上走一次前向，用 saved_tensors_hooks 看它存下哪些张量。
     """
-    twins = {name: _twin(tensor, dtype) for name, tensor in (*net.named_parameters(), *net.named_buffers())}
+    twins = {name: _twin(tensor, dtype) for name, tensor in tensors.items()}
     own = {storage_id(twin) for twin in twins.values()}
     X = torch.zeros(2, *shape[1:], device="meta", dtype=dtype)  # 两个样本：批量规范化在训练时不接受一个
     kept = {storage_id(X): X.untyped_storage()}

@@ -58,10 +58,10 @@ def test_cat_skips_empty_vectors_as_pytorch_does():
     assert same(lambda: torch.cat([meta(0), meta(2, 3)], 1))
 
 
-@pytest.mark.parametrize("parts, dim", [((meta(), meta()), 0), ((meta(2, 3), meta(2, 3)), 2),
-                                        ((meta(2, 3), meta(3, 3)), 1)], ids=["scalars", "dim", "shapes"])
+@pytest.mark.parametrize("parts, dim", [((), 0), ((meta(), meta()), 0), ((meta(2, 3), meta(2, 3)), 2),
+                                        ((meta(2, 3), meta(3, 3)), 1)], ids=["nothing", "scalars", "dim", "shapes"])
 def test_cat_is_refused_in_the_words_of_pytorch(parts, dim):
-    with pytest.raises((RuntimeError, IndexError)) as expected:
+    with pytest.raises((RuntimeError, IndexError, ValueError)) as expected:
         torch.cat(parts, dim)
     with pytest.raises(expected.type) as caught, Watcher():
         torch.cat(parts, dim)
