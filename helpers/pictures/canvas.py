@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -27,10 +28,12 @@ LINE, EDGE, RULE, FAINT = "#666666", "#888888", "#bbbbbb", "#555555"
 PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK, PALE_GREY = "#cfe2f3", "#f9cb9c", "#d9ead3", "#ead1dc", "#eeeeee"
 PATH_COLORS = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK)  # 并行的路径各用一种，所有的图里相同
 
-_FONT = font_manager.get_font(paths.FONT).family_name
+# 字体用自己的名字登记：机器上若另有同名的一份，版本和字数都不同，图也就不同了
+_FONT = "Noto Sans SC GB2312"
+font_manager.fontManager.ttflist.append(
+    replace(font_manager.ttfFontProperty(font_manager.get_font(paths.FONT)), name=_FONT))
 _STYLE: Any = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
                "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
-font_manager.fontManager.addfont(paths.FONT)
 
 
 def kind_color(kind: str) -> str:

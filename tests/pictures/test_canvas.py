@@ -6,8 +6,10 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib import font_manager
 from support.pixels import pixels
 
+from helpers import paths
 from helpers.pictures import Picture, canvas
 from helpers.pictures.canvas import DPI, kind_color, table_picture
 
@@ -59,6 +61,13 @@ def test_every_chinese_glyph_is_its_own():
             drawn.figure.text(0.2, 0.2, letter)
         images.add(drawn.png)
     assert len(images) == len(LETTERS)  # 空方框会彼此相同
+
+
+def test_the_font_is_ours_even_where_the_machine_has_a_namesake():
+    with canvas(1, 1, ""):
+        first, _ = mpl.rcParams["font.family"]
+        assert font_manager.findfont(first, fallback_to_default=False) == str(paths.FONT)
+    assert font_manager.get_font(paths.FONT).family_name != first
 
 
 def test_pyplot_is_never_needed():
