@@ -5,7 +5,7 @@ from helpers.data.fashion import LABELS, Batches, fashion_mnist
 from helpers.machine.device import fast_dtype, pick_device
 from helpers.network.layer import Layer
 from helpers.network.trace import Trace, trace
-from helpers.network.sizes import input_sizes
+from helpers.network.input_sizes import input_sizes
 from helpers.network.describe import describe
 from helpers.book.claims import check
 from helpers.training.loop import Point, accuracy, fit

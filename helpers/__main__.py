@@ -14,7 +14,7 @@ from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
 from helpers.machine.device import pick_device
 from helpers.machine.team import rank, team, world_size
-from helpers.network.sizes import input_sizes
+from helpers.network.input_sizes import input_sizes
 from helpers.paths import runs_folder
 
 

@@ -5,7 +5,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
@@ -29,14 +29,24 @@ class Check:
     remedy: str = ""
 
 
-def examine() -> list[Check]:
-    """全部检查。一项检查自己出错也算一处毛病，不影响别的。"""
+def installed(name: str) -> str | None:
+    """装着的版本；没有装就是 None。"""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def examine(installed: Callable[[str], str | None] = installed) -> list[Check]:
+    """全部检查。一项检查自己出错也算一处毛病，不影响别的。installed: 怎样看一个包装着的版本。"""
     checks = []
-    for group in (_python, _packages, _torchvision, _widgets, _device, _font, _data):
+    groups = {"Python": _python, "软件包": lambda: _packages(installed), "torchvision": lambda: _torchvision(installed),
+              "小组件": lambda: _widgets(installed), "设备": _device, "字体": _font, "数据": _data}
+    for name, group in groups.items():
         try:
             checks += group()
         except Exception as error:
-            checks.append(Check(group.__name__.strip("_"), False, f"{type(error).__name__}：{error}", _INSTALL))
+            checks.append(Check(name, False, f"{type(error).__name__}：{error}", _INSTALL))
     return checks
 
 
@@ -46,25 +56,19 @@ def _python() -> Iterator[Check]:
                 "conda env create -f environment.yml")
 
 
-def installed(name: str) -> str | None:
-    """装着的版本；没有装就是 None。"""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _packages(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
-    for line in paths.REQUIREMENTS.read_text(encoding="utf-8").splitlines():
-        if not line or line.startswith(("-", "#")):
-            continue
+def _packages(installed: Callable[[str], str | None]) -> Iterator[Check]:
+    """pyproject.toml 里写着要的；可选的（测试、比速度）不查。"""
+    for line in requires("helpers") or ():
         wanted = Requirement(line)
+        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
+            continue
         found = installed(wanted.name)
         good = found is not None and wanted.specifier.contains(Version(found).public, prereleases=True)
-        yield Check(wanted.name, good, f"{found or '没有装'}（要 {wanted.specifier}）", f'pip install "{line}"')
+        yield Check(wanted.name, good, f"{found or '没有装'}（要 {wanted.specifier}）",
+                    f'pip install "{wanted.name}{wanted.specifier}"')
 
 
-def _torchvision(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
+def _torchvision(installed: Callable[[str], str | None]) -> Iterator[Check]:
     # torch 2.x 配 torchvision 0.(x+15)；不配时一导入就报 operator torchvision::nms does not exist
     ours, theirs = (Version(installed(name) or "0") for name in ("torch", "torchvision"))
     wanted = f"0.{ours.minor + 15}"
@@ -73,9 +77,9 @@ def _torchvision(installed: Callable[[str], str | None] = installed) -> Iterator
                 f'pip install "torch=={ours.public}" "torchvision=={wanted}.*"')
 
 
-def _widgets(installed: Callable[[str], str | None] = installed) -> Iterator[Check]:
+def _widgets(installed: Callable[[str], str | None]) -> Iterator[Check]:
     kernel, front = installed("ipywidgets"), installed("jupyterlab_widgets")
-    matched = bool(kernel and front) and (Version(kernel).major, Version(front).major) == (8, 3)
+    matched = (Version(kernel or "0").major, Version(front or "0").major) == (8, 3)
     yield Check("滑块的两半（内核、网页）相配", matched,
                 f"ipywidgets {kernel or '没有装'}，jupyterlab_widgets {front or '没有装'}（8 配 3）",
                 'pip install --force-reinstall "ipywidgets>=8.1" "jupyterlab_widgets>=3"')

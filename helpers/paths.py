@@ -6,7 +6,6 @@ from pathlib import Path
 PACKAGE = Path(__file__).resolve().parent
 ROOT = PACKAGE.parent  # 仓库
 NOTEBOOKS = ROOT / "notebooks"
-REQUIREMENTS = ROOT / "requirements.txt"
 FASHION_MNIST = PACKAGE / "data" / "fashion_mnist"
 FONT = PACKAGE / "pictures" / "fonts" / "NotoSansSC-GB2312.otf"
 REFERENCE_RUNS = PACKAGE / "book" / "reference_runs.json"

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 
 from helpers import doctor, paths, saved_runs
 from helpers.__main__ import main, parse_changes
@@ -62,7 +64,23 @@ def test_doctor_finds_a_damaged_file_and_a_missing_font(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "FASHION_MNIST", tmp_path)
     monkeypatch.setattr(paths, "FONT", tmp_path / "none.otf")
     bad = {check.name for check in doctor.examine() if not check.good}
-    assert bad == {*doctor.FILES, "font"}
+    assert bad == {*doctor.FILES, "字体"}
+
+
+def test_every_requirement_is_looked_at():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11 起
+    names = {check.name for check in doctor.examine()}
+    declared = tomllib.loads((paths.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert {Requirement(line).name for line in declared} <= names
+    assert not {"pytest", "nbval"} & names  # 可选的不查
+
+
+def test_doctor_says_so_when_helpers_is_not_installed(monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+    monkeypatch.setattr(doctor, "requires", missing)
+    [check] = [check for check in doctor.examine() if not check.good]
+    assert check.remedy == "pip install -r requirements.txt"
 
 
 def test_doctor_command_fails_when_something_is_wrong(monkeypatch, capsys):

@@ -56,7 +56,7 @@ def official_band(network: str, metric: Metric | None = None) -> Band:
     metric: "test_acc" 或 "train_acc"；默认是这一节判断训练用的那一种，见 `Section`。
     数字摘自 Dive into Deep Learning 各版笔记本的提交历史，见 reference_runs.json。
     """
-    metrics = {section.network: section.metric for section in SECTIONS}
+    metrics: dict[str, Metric] = {section.network: section.metric for section in SECTIONS}
     if network not in metrics:
         raise ValueError(f"没有网络 {network!r} 的官方结果；有的是 {'、'.join(metrics)}。")
     metric = metric or metrics[network]

@@ -3,18 +3,17 @@
 import gzip
 import hashlib
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.data.split import Split, shares
 from helpers.machine.device import pick_device
-from helpers.machine.team import share_count, shared, shares
+from helpers.machine.team import broadcast
 from helpers.paths import FASHION_MNIST
 
 LABELS = ("T恤 t-shirt", "裤子 trouser", "套衫 pullover", "连衣裙 dress", "外套 coat",
@@ -59,32 +58,7 @@ def _load(folder: Path, prefix: str) -> tuple[Tensor, Tensor]:
     return images.reshape(-1, 1, 28, 28), labels.long()
 
 
-class Half(ABC):
-    """训练或测试的一半图片，一遍一遍按批量给出；`Batches` 和 `Folder` 是它的两种。
-
-    images: 张数；channels: 通道数；classes: 类别的名字；batch_size、size、shuffle、device 见各自的说明。
-    """
-
-    def __len__(self) -> int:
-        return share_count(self.images, self.batch_size, even=self.shuffle)
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.batches(self.order())
-
-    @abstractmethod
-    def order(self) -> Tensor:
-        """这一遍的次序，第一列（或唯一的一列）是 int64 的下标。"""
-
-    @abstractmethod
-    def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """按 order 的次序一批一批给出，跳过前 skip 批。"""
-
-    @abstractmethod
-    def some(self, images: int) -> Iterator[Tensor]:
-        """images 张图，64 张一批。"""
-
-
-class Batches(Half):
+class Batches(Split):
     """一个数据集，一遍一遍按批量给出；uint8 原图留在设备上，每批现算。
 
     每批是 (X, y)：X 为 (B, 1, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64、取值 0–9。
@@ -112,11 +86,11 @@ class Batches(Half):
         """这一遍的次序：(images,) int64 的下标。"""
         if not self.shuffle:
             return torch.arange(self.images, device=self.device)
-        return shared(torch.randperm(self.images, device=self.device))
+        return broadcast(torch.randperm(self.images, device=self.device))
 
     def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """按 order 的次序一批一批给出，跳过前 skip 批。"""
-        for rows in islice(shares(order, self.batch_size, even=self.shuffle), skip, None):
+        for rows in shares(order, self.batch_size, even=self.shuffle, skip=skip):
             yield self.scale(self.X[rows]), self.y[rows]
 
     def some(self, images: int) -> Iterator[Tensor]:
@@ -151,14 +125,14 @@ def fashion_mnist(batch_size: int = 256, size: int = 28, images: int | None = No
     if images is not None:
         _check("images", images, 10, 60_000)
     device = torch.device(device) if device is not None else pick_device()
-    halves = []
+    splits = []
     for prefix, shuffle, share in (("train", True, 1), ("t10k", False, 6)):
         X, y = _load(FASHION_MNIST, prefix)
         if images is not None:
             rows = _balanced(y, max(1, images // 10 // share))
             X, y = X[rows], y[rows]
-        halves.append(Batches(X.to(device), y.to(device), batch_size, size, shuffle))
-    return halves[0], halves[1]
+        splits.append(Batches(X.to(device), y.to(device), batch_size, size, shuffle))
+    return splits[0], splits[1]
 
 
 def _balanced(y: Tensor, per_class: int) -> Tensor:

@@ -3,7 +3,6 @@
 import os
 import warnings
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import torch
@@ -12,9 +11,9 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from helpers.data.fashion import Half
+from helpers.data.split import Split, shares
 from helpers.machine.device import pick_device
-from helpers.machine.team import shared, shares
+from helpers.machine.team import broadcast
 
 
 class Images(Dataset):
@@ -44,12 +43,12 @@ class Images(Dataset):
         raise ValueError(f"接连 20 个文件读不出来，从 {bad[0]} 起。请检查这个文件夹。")
 
 
-class Folder(Half):
-    """一半图片（训练或测试），接口与 `Batches` 相同。
+class Folder(Split):
+    """一个文件夹里的训练集或测试集。
 
     每批是 (X, y)：X 为 (B, 3, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64。
-    训练的一半照论文的做法：随机裁一块（面积的 8 %–100 %），缩放到 size，一半的机会左右翻转；
-    测试的一半缩放到 size 的 8/7，取中间。
+    训练集照论文的做法：随机裁一块（面积的 8 %–100 %），缩放到 size，一半的机会左右翻转；
+    测试集缩放到 size 的 8/7，取中间。
     """
 
     channels = 3
@@ -72,12 +71,11 @@ class Folder(Half):
         n = self.images
         if not self.shuffle:
             return torch.stack((torch.arange(n), torch.zeros(n, dtype=torch.int64)), dim=1)
-        return shared(torch.stack((torch.randperm(n), torch.randint(2**31, (n,))), dim=1).to(self.device)).cpu()
+        return broadcast(torch.stack((torch.randperm(n), torch.randint(2**31, (n,))), dim=1).to(self.device)).cpu()
 
     def batches(self, order: Tensor, skip: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
         """按 order 的次序一批一批给出，跳过前 skip 批。"""
-        places = [part.tolist() for part in islice(
-            shares(order.cpu(), self.batch_size, even=self.shuffle), skip, None)]
+        places = [part.tolist() for part in shares(order.cpu(), self.batch_size, even=self.shuffle, skip=skip)]
         cuda = self.device.type == "cuda"
         loader = DataLoader(self.data, batch_sampler=places, num_workers=_workers(len(places)), collate_fn=_collate,
                             pin_memory=cuda, generator=torch.Generator())  # 不用全局的随机数：接着训练时才对得上
@@ -104,28 +102,28 @@ def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
 
     root: 里面有 train 和 val（或 test）两个文件夹，各自一类一个文件夹，如 root/train/cat/1.jpg。
     batch_size: 每个进程的批量；size: 边长（像素）。
-    缺一半、有的类一张图也没有、两半的类别不同，抛出 ValueError。
+    返回 (train, test)。缺一个、有的类一张图也没有、两个的类别不同，抛出 ValueError。
     """
-    halves = find_halves(Path(root))
-    train, test = (ImageFolder(half, allow_empty=True) for half in halves)
-    for half, files in zip(halves, (train, test), strict=True):
+    splits = find_splits(Path(root))
+    train, test = (ImageFolder(folder, allow_empty=True) for folder in splits)
+    for folder, files in zip(splits, (train, test), strict=True):
         if empty := sorted(set(range(len(files.classes))) - set(files.targets)):
-            raise ValueError(f"{half} 里有的类一张图也没有：{'、'.join(files.classes[i] for i in empty)}。"
+            raise ValueError(f"{folder} 里有的类一张图也没有：{'、'.join(files.classes[i] for i in empty)}。"
                              "放进图片，或者删掉这个文件夹。")
     if odd := sorted(set(train.classes) ^ set(test.classes)):
-        raise ValueError(f"训练和测试的类别不同：只在一半里有 {'、'.join(odd)}。")
+        raise ValueError(f"训练集和测试集的类别不同：只在一个里有 {'、'.join(odd)}。")
     device = torch.device(device) if device is not None else pick_device()
     return Folder(train, batch_size, size, True, device), Folder(test, batch_size, size, False, device)
 
 
-def find_halves(root: Path) -> tuple[Path, Path]:
-    """训练和测试两个文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
-    halves = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
-    for half in halves:
-        if not half.is_dir() or not any(path.is_dir() for path in half.iterdir()):
-            raise ValueError(f"{half} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
-                             "测试的一半放在 val 或 test 里。")
-    return halves
+def find_splits(root: Path) -> tuple[Path, Path]:
+    """训练集和测试集的文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
+    splits = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+    for folder in splits:
+        if not folder.is_dir() or not any(path.is_dir() for path in folder.iterdir()):
+            raise ValueError(f"{folder} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
+                             "测试集放在 val 或 test 里。")
+    return splits
 
 
 def _collate(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:

@@ -8,13 +8,13 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from helpers.data.fashion import Half
+from helpers.data.split import Split
 from helpers.experiments.run import Finding, Run
 from helpers.network.borrow import evaluating, hooked
 from helpers.training.loop import Point
 
 
-def diagnose(run: Run, net: nn.Module | None = None, data: Half | None = None) -> list[Finding]:
+def diagnose(run: Run, net: nn.Module | None = None, data: Split | None = None) -> list[Finding]:
     """这次训练有什么毛病，接着试什么；没有毛病就是空的。
 
     net, data: 训练完的网络和它的数据；给了才数得出死掉的 ReLU 和从不预测的类别。
@@ -64,7 +64,7 @@ def _book_lr(run: Run) -> str:
     return f"（书上是 {run.book_recipe['lr']:g}）" if run.book_recipe and _lr(run) != run.book_recipe["lr"] else ""
 
 
-def _stuck(run: Run, net: nn.Module | None, data: Half | None) -> Finding:
+def _stuck(run: Run, net: nn.Module | None, data: Split | None) -> Finding:
     """停在随机猜的原因，从确定的到可能的；10 类时损失是 ln 10，精度是 1/10。"""
     where = (f"损失停在 {run.points[-1].loss:.3f}（ln {run.classes} ≈ {math.log(run.classes):.3f}），"
              f"精度停在 {run.points[-1].train_acc:.3f}，就是随机猜；")
@@ -72,7 +72,7 @@ def _stuck(run: Run, net: nn.Module | None, data: Half | None) -> Finding:
     return cause if cause.kind == "warming_up" else Finding(cause.kind, where + cause.symptom, cause.remedy)
 
 
-def _dead(run: Run, net: nn.Module | None, data: Half | None) -> Finding | None:
+def _dead(run: Run, net: nn.Module | None, data: Split | None) -> Finding | None:
     """死掉的 ReLU 断了信号。"""
     layers = dead_relus(net, data) if net is not None and data is not None else []
     if layers and layers[-1].is_output and layers[-1].dead == layers[-1].units:
@@ -124,7 +124,7 @@ class DeadReLU:
     is_output: bool
 
 
-def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
+def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]:
     """每个 ReLU 层死了几个通道，按在网络里的次序；用 data 的前 images 张图数。
 
     一个 ReLU 用在宽度不同的几处，各数各的。
@@ -137,7 +137,7 @@ def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
         alive[key] = alive.get(key, positive) | positive
 
     order = [name for name, module in net.named_modules() if isinstance(module, nn.ReLU | nn.Conv2d | nn.Linear)]
-    relus = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
+    relus: dict[nn.Module, str] = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
     with torch.no_grad(), evaluating(net), hooked(relus, leave=count):
         for X in data.some(images):
             net(X)
@@ -145,7 +145,7 @@ def dead_relus(net: nn.Module, data: Half, images: int = 256) -> list[DeadReLU]:
             for (name, _), flags in alive.items()]
 
 
-def _missing(net: nn.Module | None, data: Half | None) -> list[Finding]:
+def _missing(net: nn.Module | None, data: Split | None) -> list[Finding]:
     """从不预测的类别。"""
     if net is None or data is None:
         return []

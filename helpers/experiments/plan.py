@@ -13,7 +13,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from helpers.data.fashion import Half, fashion_mnist
+from helpers.data.fashion import fashion_mnist
+from helpers.data.split import Split
 from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA, Initialization, Recipe, checked, name_of
 from helpers.experiments.settings import label, show
 from helpers.machine.device import GB, megabytes, memory_limit, pick_device
@@ -108,11 +109,11 @@ class Plan:
 
     def on(self, folder: str) -> "Plan":
         """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
-        from helpers.data.folder import find_halves
-        classes = sum(path.is_dir() for path in find_halves(Path(folder))[0].iterdir())
+        from helpers.data.folder import find_splits
+        classes = sum(path.is_dir() for path in find_splits(Path(folder))[0].iterdir())
         return _changed(self, {"folder": folder, "images": None}, {"in_channels": 3, "num_classes": classes})
 
-    def data(self) -> tuple[Half, Half]:
+    def data(self) -> tuple[Split, Split]:
         """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
         return self.recipe.data()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import nn
 
-from helpers.data.fashion import Half, fashion_mnist
+from helpers.data.fashion import fashion_mnist
+from helpers.data.split import Split
 from helpers.network.initialization import INITIALIZATIONS, xavier
 
 Initialization = Callable[[nn.Module], None]
@@ -46,7 +47,7 @@ class Recipe:
             common |= {"folder": self.folder, "num_classes": widths["num_classes"]}
         return common | {name: value for name, value in widths.items() if name not in OF_THE_DATA}
 
-    def data(self) -> tuple[Half, Half]:
+    def data(self) -> tuple[Split, Split]:
         """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
         if self.folder is not None:
             from helpers.data.folder import image_folder  # 只有这里要 torchvision；没有装好它，别的照样能用

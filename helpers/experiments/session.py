@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from helpers.book.official import Band
-from helpers.data.fashion import Half
+from helpers.data.split import Split
 from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
@@ -43,9 +43,10 @@ class Session:
     没有走完就离开 with，算中断。别的异常照样抛出。
     """
 
-    def __init__(self, net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
-                 seed: int | None = None, dtype: torch.dtype | None = None, loop: Loop | None = None,
-                 checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False):
+    def __init__(self, net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
+                 plan: Plan | None = None, seed: int | None = None, dtype: torch.dtype | None = None,
+                 loop: Loop | None = None, checkpoint: Path | None = None, resume: bool = False,
+                 cuda_graph: bool = False):
         """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
         self.net, self.train, self.plan, self.seed = net, train, plan, seed
         self.dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
@@ -132,7 +133,7 @@ class Session:
         return run
 
 
-def _recipes(net: nn.Module, train: Half, lr: float, num_epochs: int,
+def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
              plan: Plan | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(这次的全部设置, 书上的)；书上的不知道就是空的。"""
     recipe = (plan.settings if plan else {}) | {
@@ -162,7 +163,7 @@ def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
         gauge.lap("drawing")
 
 
-def train(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
+def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
           seed: int | None = None, loop: Loop | None = None, dtype: torch.dtype | None = None,
           checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。

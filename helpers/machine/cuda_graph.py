@@ -1,6 +1,7 @@
 """把训练的一步录成 CUDA graph，以后只重放。"""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -28,7 +29,8 @@ class GraphedStep:
     WARM_UP = 3
 
     def __init__(self, step: Step):
-        self.step, self.graph, self.calls = step, None, 0
+        self.step, self.calls = step, 0
+        self.graph: Any = None
         self.stream = torch.cuda.Stream()
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
@@ -48,7 +50,8 @@ class GraphedStep:
 
     def release(self) -> None:
         """放掉录下的一步和它占的内存。"""
-        self.graph = self.result = None
+        self.graph = None
+        del self.result
 
     def _capture(self) -> Tensor:
         graph = torch.cuda.CUDAGraph()

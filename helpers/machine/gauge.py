@@ -1,8 +1,9 @@
 """训练时，时间花在哪里，内存用了多少。"""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping
+from typing import Any
 
 import psutil
 import torch
@@ -20,8 +21,8 @@ class Gauge:
 
     def __init__(self, device: torch.device):
         self.device, self.cuda = device, device.type == "cuda"
-        self._spent: Counter[str] = Counter()
-        self._waiting: list[tuple[str, float | torch.cuda.Event, float | torch.cuda.Event]] = []  # (名目, 起, 止)
+        self._spent: defaultdict[str, float] = defaultdict(float)
+        self._waiting: list[tuple[str, Any, Any]] = []  # (名目, 起, 止)，时刻见 _mark
         if self.cuda:
             self._before = torch.cuda.memory_allocated(device)
         else:
@@ -38,7 +39,8 @@ class Gauge:
 
     def carry(self, seconds: Mapping[str, float]) -> None:
         """接着训练时，以前花的时间也算进来。"""
-        self._spent.update(seconds)
+        for name, spent in seconds.items():
+            self._spent[name] += spent
 
     def sample(self) -> None:
         """看一眼内存，在前向之后、反向之前：那时存着的激活最多。GPU 自己记着最大值，不用看。"""
@@ -56,7 +58,7 @@ class Gauge:
         """这次训练最多增加了多少字节；GPU 上是 `reset_peak` 以来的最大值。"""
         return (torch.cuda.max_memory_allocated(self.device) if self.cuda else self._peak) - self._before
 
-    def _mark(self) -> float | torch.cuda.Event:
+    def _mark(self) -> Any:
         """此刻：CPU 上是秒数，GPU 上是一个事件，GPU 走到那里时才知道是什么时候。"""
         if not self.cuda:
             return time.perf_counter()

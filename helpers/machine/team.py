@@ -23,8 +23,20 @@ def team() -> Iterator[None]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
+    backend = "gloo"
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank())
+        backend = "nccl"
+    store, number, size = _meet()
+    dist.init_process_group(backend, store=store, rank=number, world_size=size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def _meet() -> "tuple[dist.Store, int, int]":
+    """各个进程互相找到：(交换地址的 store, 这个进程的号码, 一共几个)。"""
     store, number, size = next(dist.rendezvous("env://"))
     if os.environ["GROUP_WORLD_SIZE"] == "1":
         # torchrun 重启进程时不换 store，里面还是死掉的进程的地址，连上去就卡住或者被拒绝（pytorch#135712）。
@@ -32,13 +44,8 @@ def team() -> Iterator[None]:
         store = dist.PrefixStore(os.environ["TORCHELASTIC_RESTART_COUNT"], store)
     elif number == 0 and may_hang(os.environ):
         warnings.warn("几台主机，有进程死了重启时可能一直等下去：每台主机都先设环境变量 "
-                      "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1，再运行 torchrun（见 README）。", stacklevel=3)
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo",
-                            store=store, rank=number, world_size=size)
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+                      "TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1，再运行 torchrun（见 README）。", stacklevel=4)
+    return store, number, size
 
 
 def may_hang(environment: Mapping[str, str]) -> bool:
@@ -67,15 +74,15 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", 0))
 
 
-def total(tensor: Tensor) -> Tensor:
-    """各个进程的 tensor 之和。"""
+def all_sum(tensor: Tensor) -> Tensor:
+    """各个进程的 tensor 之和，各个进程都得到它；tensor 就地改写。"""
     if together():
         dist.all_reduce(tensor)
     return tensor
 
 
-def shared(tensor: Tensor) -> Tensor:
-    """0 号进程的 tensor，各个进程都得到它。"""
+def broadcast(tensor: Tensor) -> Tensor:
+    """0 号进程的 tensor，各个进程都得到它；tensor 就地改写。"""
     if together():
         dist.broadcast(tensor, 0)
     return tensor
@@ -86,22 +93,3 @@ def parallel(net: nn.Module, device: torch.device) -> nn.Module:
     if not together():
         return net
     return DistributedDataParallel(net, device_ids=[torch.cuda.current_device()] if device.type == "cuda" else None)
-
-
-def shares(order: Tensor, batch_size: int, *, even: bool) -> Iterator[Tensor]:
-    """order 里的图片，一批一批，这个进程该取的那一份；没有一张取两次。
-
-    各个进程合起来的一批，是 order 里接着的 world_size × batch_size 个，轮流分，所以 2 个进程、批量 64 与 1 个进程、
-    批量 128 走过同样的图片。even: 训练时各个进程必须一样多（梯度是平均的），最后分不匀的不到 world_size 个这一遍不用。
-    """
-    for rows in order.split(batch_size * world_size()):
-        if even:
-            rows = rows[:len(rows) // world_size() * world_size()]
-        if len(part := rows[rank()::world_size()]):
-            yield part
-
-
-def share_count(images: int, batch_size: int, *, even: bool) -> int:
-    """`shares` 给出几批。"""
-    full, rest = divmod(images, batch_size * world_size())
-    return full + (rest >= world_size() if even else rest > rank())

@@ -32,18 +32,15 @@ def hooked(modules: Mapping[nn.Module, str], *, enter: Callable[[str, nn.Module,
 
     调用之前是 enter(名字, 模块, 输入)，输入是 (args, kwargs)；返回之后是 leave(名字, 模块, 输出)。
     """
-    def before(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
-        enter(modules[module], module, (args, kwargs))
-
-    def after(module: nn.Module, args: tuple, output: Any) -> None:
-        leave(modules[module], module, output)
-
     with ExitStack() as undo:
-        for module in modules:
+        for module, name in modules.items():
             if enter is not None:
-                undo.callback(module.register_forward_pre_hook(before, with_kwargs=True).remove)
+                undo.callback(module.register_forward_pre_hook(
+                    lambda module, args, kwargs, name=name: enter(name, module, (args, kwargs)),
+                    with_kwargs=True).remove)
             if leave is not None:
-                undo.callback(module.register_forward_hook(after).remove)
+                undo.callback(module.register_forward_hook(
+                    lambda module, _, output, name=name: leave(name, module, output)).remove)
         yield
 
 

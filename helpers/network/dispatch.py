@@ -49,7 +49,7 @@ def window(op: Any, args: tuple) -> Window:
         call = Convolution(*args)
         return Window(call.weight.shape[2:], call.stride, call.padding, call.dilation)
     given = args[1:4] if op is aten.avg_pool2d else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
-    kernel, stride, padding, dilation = (*given, None, None, None)[:4]
+    kernel, (stride, padding, dilation) = given[0], (*given[1:], None, None, None)[:3]
     return Window(kernel, stride or kernel, padding or (0, 0), dilation or (1, 1))
 
 

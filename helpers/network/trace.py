@@ -5,9 +5,9 @@ from html import escape
 from torch import nn
 from wcwidth import wcswidth
 
-from helpers.network.explanations import ShapeError
+from helpers.network.input_sizes import find_sizes
 from helpers.network.layer import Layer, Shape
-from helpers.network.sizes import find_sizes
+from helpers.network.shape_errors import ShapeError
 from helpers.network.walk import walking
 
 

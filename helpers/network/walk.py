@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from helpers.network import reach
+from helpers.network import receptive_field
 from helpers.network.borrow import Loan, hooked, rewinding
 from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, tensors
-from helpers.network.explanations import Place, ShapeError, diagnose
 from helpers.network.layer import Layer, Shape
+from helpers.network.shape_errors import Place, ShapeError, diagnose
 
 
 @contextmanager
@@ -58,7 +58,7 @@ class _Walk:
             meter = Meter(remember)
             try:
                 X = torch.zeros(shape, dtype=self.dtype, device=self.device)
-                reach.begin(X)
+                receptive_field.begin(X)
                 with hooked(self.names, enter=meter.enter, leave=meter.leave), meter:
                     self.net(X)
             except Exception as error:
@@ -115,7 +115,7 @@ class Meter(Watcher):
         call = self._open.pop()
         fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self._counted}
         self._counted.update(fresh)
-        field = reach.field(next(tensors(output), None))
+        field = receptive_field.field(next(tensors(output), None))
         self.layers.append(Layer(name, type(module).__name__, call.in_shape, _shape(output), sum(fresh.values()),
                                  call.macs, field))
 
@@ -125,7 +125,7 @@ class Meter(Watcher):
         self.macs += macs
         if self._open:
             self._open[-1].macs += macs
-        reach.spread(op, args, out)
+        receptive_field.spread(op, args, out)
 
     def stuck(self, shape: Shape, error: Exception) -> ShapeError:
         """这一趟停在 error：在哪一层，为什么。"""

@@ -9,7 +9,7 @@ from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_
 from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
 from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
                                       windows)
-from helpers.pictures.numbers import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
+from helpers.pictures.charts import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
 
 __all__ = [
     "Picture", "canvas", "BLUE", "GREEN", "GREY", "ORANGE", "RULE",

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.data.fashion import Half
+from helpers.data.split import Split
 from helpers.machine.cuda_graph import GraphedStep, require_cuda_graph
 from helpers.machine.device import fast_dtype
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
-from helpers.machine.team import parallel, together, total, world_size
+from helpers.machine.team import all_sum, parallel, together, world_size
 from helpers.network.borrow import evaluating
 
 Rate = float | Callable[[], float]
@@ -55,7 +55,7 @@ class Position:
     lr: float | None = None
 
 
-def fit(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
+def fit(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
         gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
@@ -75,7 +75,7 @@ def fit(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, d
             yield point
 
 
-def steps(net: nn.Module, train: Half, test: Half, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
+def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
           gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
           position: Position | None = None) -> Generator[Point | None, None, None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
@@ -132,11 +132,11 @@ class Update:
 
     def means(self) -> tuple[float, float]:
         """这一轮到此刻，全体进程的平均损失和精度。"""
-        loss, hits = (total(self.sums.clone()) / (self.position.seen * world_size())).tolist()
+        loss, hits = (all_sum(self.sums.clone()) / (self.position.seen * world_size())).tolist()
         return loss, hits
 
 
-def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Half, lr: Rate,
+def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Split, lr: Rate,
            reports: int) -> Iterator[Point | None]:
     """一轮（或者它剩下的一半），每批交还一次控制；最后一批不报告，评估之后再说。"""
     here, gauge = update.position, update.gauge
@@ -200,7 +200,7 @@ def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) ->
                                  "参数已经溢出。请减小学习率，重新初始化网络再训练。")
 
 
-def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> float:
+def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
     scoring = _evaluate(net, data, dtype or fast_dtype(data.device), Gauge(data.device))
     while True:
@@ -210,7 +210,7 @@ def accuracy(net: nn.Module, data: Half, dtype: torch.dtype | None = None) -> fl
             return finished.value.item() / data.images
 
 
-def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
+def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
     hits = torch.zeros((), dtype=torch.int64, device=data.device)
     with evaluating(net):
@@ -221,4 +221,4 @@ def _evaluate(net: nn.Module, data: Half, dtype: torch.dtype, gauge: Gauge) -> G
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")
-    return total(hits)
+    return all_sum(hits)

@@ -1,4 +1,4 @@
-"""data.py：与 torchvision 的读取和缩放比较；损坏的文件在 faults/test_a_data.py。"""
+"""fashion.py：与 torchvision 的读取和缩放比较；损坏的文件在 faults/test_a_data.py。"""
 
 import gzip
 

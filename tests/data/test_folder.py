@@ -13,7 +13,7 @@ from PIL import Image
 from helpers import fashion_mnist, saved_runs
 from helpers.__main__ import main
 from helpers.data.fashion import LABELS
-from helpers.data.folder import image_folder
+from helpers.data.folder import find_splits, image_folder
 
 NAMES = [label.split()[1] for label in LABELS]  # t-shirt、trouser……
 
@@ -22,9 +22,9 @@ NAMES = [label.split()[1] for label in LABELS]  # t-shirt、trouser……
 def exported(tmp_path_factory):
     """每类 20 张训练、5 张测试，大小不一，彩色、灰度和带透明的都有。"""
     root = tmp_path_factory.mktemp("图片 文件夹")
-    for half, data, count in zip(("train", "val"), fashion_mnist(images=600, device="cpu"), (20, 5), strict=True):
+    for split, data, count in zip(("train", "val"), fashion_mnist(images=600, device="cpu"), (20, 5), strict=True):
         for label, name in enumerate(NAMES[:4]):
-            folder = root / half / name
+            folder = root / split / name
             folder.mkdir(parents=True)
             for i, image in enumerate(data.X[data.y == label][:count]):
                 picture = Image.fromarray(image[0].numpy()).convert(("L", "RGB", "RGBA")[i % 3])
@@ -50,15 +50,22 @@ def test_batches_are_rgb_and_cover_every_image(exported):
     assert next(test.some(8)).shape == (8, 3, 32, 32)
 
 
-def test_crops_change_every_epoch_and_repeat_with_the_seed(exported, monkeypatch):
+def test_crops_change_every_epoch_and_repeat_with_the_seed(exported):
     train, test = image_folder(exported, 80, 32, "cpu")
     torch.manual_seed(0)
     (first, _), (second, _) = next(iter(train)), next(iter(train))
     assert not torch.equal(first.sum(0), second.sum(0))
-    monkeypatch.setattr("helpers.data.folder._workers", lambda batches: 0)  # 与在几个进程里读无关
     torch.manual_seed(0)
     assert torch.equal(next(iter(train))[0], first) and torch.equal(next(iter(train))[0], second)
     assert torch.equal(next(iter(test))[0], next(iter(test))[0])
+
+
+def test_the_crops_do_not_depend_on_the_processes_that_read(exported):
+    """工作进程里读的，与在这里一张一张读的相同。"""
+    train, _ = image_folder(exported, 16, 32, "cpu")
+    order = train.order()
+    X = torch.cat([X for X, _ in train.batches(order)])
+    assert torch.equal(X, torch.stack([train.data[index, seed][0] for index, seed in order.tolist()]))
 
 
 def test_skipping_gives_the_rest(exported):
@@ -89,7 +96,7 @@ def test_a_damaged_image_is_named_and_training_goes_on(root):
 
 @pytest.mark.parametrize("spoil, says", [
     (lambda root: [path.unlink() for path in (root / "train" / NAMES[1]).iterdir()], f"一张图也没有：{NAMES[1]}"),
-    (lambda root: shutil.rmtree(root / "val" / NAMES[2]), f"只在一半里有 {NAMES[2]}"),
+    (lambda root: shutil.rmtree(root / "val" / NAMES[2]), f"只在一个里有 {NAMES[2]}"),
     (lambda root: shutil.rmtree(root / "val"), "一类一个文件夹"),
     (lambda root: shutil.rmtree(root), "一类一个文件夹")])
 def test_what_cannot_work_is_said_before_it_starts(root, spoil, says, capsys):
@@ -97,6 +104,14 @@ def test_what_cannot_work_is_said_before_it_starts(root, spoil, says, capsys):
     with pytest.raises(ValueError, match=says):
         image_folder(root)
     assert main(["run", "7.6", "--data", str(root)]) == 2 and says in capsys.readouterr().err
+
+
+def test_the_test_set_is_val_or_else_test(root):
+    assert find_splits(root) == (root / "train", root / "val")
+    (root / "test" / NAMES[0]).mkdir(parents=True)
+    assert find_splits(root)[1] == root / "val"
+    shutil.rmtree(root / "val")
+    assert find_splits(root)[1] == root / "test"
 
 
 SMALL = ["--size", "32", "--batch-size", "16", "--num-epochs", "2", "--c1", "8", "--c2", "8", "--c3", "8", "--c4", "8"]

@@ -12,7 +12,7 @@ from support.rows import against, python
 from torch import nn
 
 from helpers import NETWORKS, input_sizes, load, trace
-from helpers.network.explanations import ShapeError
+from helpers.network.shape_errors import ShapeError
 
 
 def ours(net, shape):

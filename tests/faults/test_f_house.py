@@ -1,7 +1,6 @@
 """F：环境、笔记本和源代码。"""
 
 import ast
-import importlib.metadata
 import re
 import subprocess
 import sys
@@ -18,15 +17,10 @@ from helpers.book.sections import NETWORKS, find
 from helpers.paths import ROOT
 
 
-def other(**versions):
-    """假装装着的版本。"""
-    return lambda name: versions.get(name, importlib.metadata.version(name))
-
-
 def examined(versions):
-    """doctor 指出的毛病：(名目, 命令)。"""
-    groups = (doctor._packages, doctor._torchvision, doctor._widgets)
-    return [(check.name, check.remedy) for group in groups for check in group(other(**versions)) if not check.good]
+    """doctor 指出的毛病：(名目, 命令)。versions: 假装装着的版本。"""
+    checks = doctor.examine(lambda name: versions.get(name, doctor.installed(name)))
+    return [(check.name, check.remedy) for check in checks if not check.good]
 
 
 def listed(versions):

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
 
 from helpers import saved_runs
-from helpers.machine.team import may_hang, share_count, shares
+from helpers.machine.team import may_hang
 
 pytestmark = pytest.mark.slow  # 起真的进程
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -24,9 +23,9 @@ ONE_HOST = ["--standalone", "--nproc-per-node=2"]
 WORK = """
 import json, torch
 from torch import nn
-from helpers import accuracy, fashion_mnist, train, xavier
-from helpers import load
-from helpers.machine.team import rank, shares, team, total, world_size
+from helpers import accuracy, fashion_mnist, load, train, xavier
+from helpers.data.split import shares
+from helpers.machine.team import all_sum, broadcast, rank, team, world_size
 
 with team():
     found = {}
@@ -46,7 +45,9 @@ with team():
         seen = torch.zeros(images)
         for rows in shares(torch.randperm(images, generator=torch.Generator().manual_seed(0)), 64, even=True):
             seen[rows] += 1
-        found[f"seen {images}"] = total(seen).int().bincount().tolist()
+        found[f"seen {images}"] = all_sum(seen).int().bincount().tolist()
+    own = torch.tensor(rank() + 1)
+    found["ranks"] = [all_sum(own.clone()).item(), broadcast(own).item(), world_size()]
     if rank() == 0:
         print("结果", json.dumps(found))
 """
@@ -72,24 +73,9 @@ def test_two_processes_equal_one(tmp_path):
             assert train_acc == pytest.approx(train_1, abs=2 / 640)
             assert test_acc == (test_1 if test_1 is None else pytest.approx(test_1, abs=2 / 99))
         assert two[name]["accuracy"] == pytest.approx(ours[-1][3])
+    assert one["ranks"] == [1, 1, 1] and two["ranks"] == [1 + 2, 1, 2]
     assert two["seen 640"] == [0, 640] and two["seen 641"] == [1, 640]  # 一张分不匀，这一轮不用；没有一张用两次
     assert len(list((tmp_path / "runs").glob("*.json"))) == 4  # 两边各两次：只有 0 号进程存
-
-
-@pytest.mark.parametrize("images, batch_size, world", [(640, 64, 2), (641, 64, 2), (7, 4, 3), (1, 4, 2), (100, 7, 4)])
-@pytest.mark.parametrize("even", [True, False])
-def test_shares_cover_everything_once(images, batch_size, world, even, monkeypatch):
-    monkeypatch.setattr("helpers.machine.team.world_size", lambda: world)
-    taken, lengths = [], []
-    for rank in range(world):
-        monkeypatch.setattr("helpers.machine.team.rank", lambda rank=rank: rank)
-        parts = list(shares(torch.arange(images), batch_size, even=even))
-        assert len(parts) == share_count(images, batch_size, even=even)
-        assert all(len(part) <= batch_size for part in parts)
-        taken += torch.cat(parts).tolist() if parts else []
-        lengths.append([len(part) for part in parts])
-    assert len(set(taken)) == len(taken) and (len(taken) > images - world if even else len(taken) == images)
-    assert not even or all(each == lengths[0] for each in lengths)
 
 
 def command_line(*options):

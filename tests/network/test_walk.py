@@ -12,7 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import input_sizes, trace
-from helpers.network.explanations import ShapeError
+from helpers.network.shape_errors import ShapeError
 
 ALL = 99  # 展开到叶子
 

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import input_sizes
-from helpers.network.explanations import ShapeError
+from helpers.network.shape_errors import ShapeError
 
 
 def nin_like() -> nn.Sequential:

@@ -8,7 +8,7 @@ from support.nets import Call, Residual, lenet
 from torch import nn
 
 from helpers import Layer, trace
-from helpers.network.explanations import Fault, Place, ShapeError, describe_sizes
+from helpers.network.shape_errors import Fault, Place, ShapeError, describe_sizes
 
 
 def failure(net, shape, depth=1):

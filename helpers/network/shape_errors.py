@@ -94,13 +94,13 @@ def describe_sizes(sizes: tuple[int, int | None]) -> str:
 
 
 def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Module | None = None,
-             received: Shape = ()) -> Fault:
+             received: Shape | None = None) -> Fault:
     """走不通是什么毛病。
 
     error: PyTorch 报的错；running: 出错的运算和它的参数，不是在运算里出的错就是 None。
-    module: 停在哪一层，还没有进入任何一层就是 None；received: 它收到的形状。
+    module: 停在哪一层，received: 它收到的形状；还没有进入任何一层就是 None。
     """
-    op, args = running or (None, ())
+    (op, args), received = running or (None, ()), received or ()
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
     if op is aten.convolution:
         return _convolution(Convolution(*args))

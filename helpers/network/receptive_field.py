@@ -21,7 +21,7 @@ class Reach(NamedTuple):
 
 def begin(X: Tensor) -> None:
     """X 是输入图像：一格看得到的就是它自己。"""
-    X.reach = Reach(0, 0, 1)
+    _set(X, Reach(0, 0, 1))
 
 
 def spread(op: Any, args: tuple, out: Any) -> None:
@@ -29,7 +29,7 @@ def spread(op: Any, args: tuple, out: Any) -> None:
     sources = [tensor for tensor in tensors(args) if hasattr(tensor, "reach")]
     if sources:
         for tensor in tensors(out):
-            tensor.reach = _follow(op, args, sources, tensor)
+            _set(tensor, _follow(op, args, sources, tensor))
 
 
 def field(X: Tensor | None) -> int | None:
@@ -38,9 +38,13 @@ def field(X: Tensor | None) -> int | None:
     return reach and reach.end - reach.start + 1
 
 
+def _set(X: Tensor, reach: Reach | None) -> None:
+    X.reach = reach  # pyright: ignore[reportAttributeAccessIssue]  张量上没有这一项，是我们记的
+
+
 def _follow(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> Reach | None:
-    reaches = [tensor.reach for tensor in sources]
-    if None in reaches or out.dim() < 4:
+    reaches = [reach for tensor in sources if (reach := getattr(tensor, "reach", None)) is not None]
+    if len(reaches) < len(sources) or out.dim() < 4:
         return None
     starts, ends, jumps = zip(*reaches, strict=True)
     union = Reach(min(starts), max(ends), max(jumps))  # 几条路汇合，取并集

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import nn
 
-from helpers.network.explanations import ShapeError
 from helpers.network.layer import Shape
+from helpers.network.shape_errors import ShapeError
 from helpers.network.walk import walking
 
 _LIMIT = 1024  # 最大试到多少像素
@@ -55,7 +55,9 @@ def find_sizes(walk: Callable[[Shape], Any], shape: Shape) -> tuple[int, int | N
     sizes = range(1, _LIMIT + 1)
     start = before(lambda size: verdict(size) != "small")
     smallest = first(sizes[start:start + _STEP])
-    if smallest is None or verdict(_LIMIT) == "fits":
-        return smallest and (smallest, None)
+    if smallest is None:
+        return None
+    if verdict(_LIMIT) == "fits":
+        return smallest, None
     end = before(lambda size: size > smallest and verdict(size) == verdict(_LIMIT))
     return smallest, first(reversed(sizes[:end]))

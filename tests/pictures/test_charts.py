@@ -1,4 +1,4 @@
-"""numbers.py：点、线、条画在哪里，对着数字算。"""
+"""charts.py：点、线、条画在哪里，对着数字算。"""
 
 import numpy as np
 import pytest
