@@ -20,15 +20,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-TESTS = {  # 直接测它的在前：红得早，就不用跑后面的
-    "data/fashion": ["tests/data/test_fashion.py", "tests/faults/test_a_data.py"],
-    "network/trace": ["tests/network/test_trace.py", "tests/faults/test_c_trace.py"],
-    "training/loop": ["tests/training", "tests/machine/test_cuda_graph.py", "tests/experiments/test_run.py",
-                      "tests/experiments/test_checkpoint.py", "tests/faults/test_b_training.py",
-                      "tests/faults/test_d_sliders.py"],
-    "machine/cuda_graph": ["tests/machine/test_cuda_graph.py"],
-    "widgets/explorer": ["tests/widgets/test_explorer.py", "tests/faults/test_d_sliders.py"],
+# 一个房间的变异由哪些测试来杀；直接测这个文件的在前：红得早，就不用跑后面的
+TESTS = {
+    "data": ["tests/data", "tests/faults/test_a_data.py"],
+    "network": ["tests/network", "tests/faults/test_c_trace.py"],
+    "training": ["tests/training", "tests/machine/test_cuda_graph.py", "tests/experiments",
+                 "tests/faults/test_b_training.py",
+                 "tests/faults/test_d_sliders.py"],
+    "machine": ["tests/machine", "tests/training"],
+    "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/faults/test_b_training.py"],
+    "widgets": ["tests/widgets/test_sliders.py", "tests/widgets/test_explorer.py", "tests/faults/test_d_sliders.py"],
 }
+MODULES = [f"{room}/{path.stem}" for room in TESTS for path in sorted((ROOT / "helpers" / room).glob("[a-z]*.py"))]
 FAST = "not naive and not B4 and not B6 and not B9"  # 朴素的对照不用再跑；最慢的几行别的测试也看得见
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
@@ -111,6 +114,13 @@ def replace(tree: ast.AST, target: ast.AST, other: ast.AST) -> None:
                             for each in value]
 
 
+def tests_of(module: str) -> list[str]:
+    """一个文件的变异由哪些测试来杀。"""
+    room, name = module.split("/")
+    own = f"tests/{room}/test_{name}.py"
+    return [own] * (ROOT / own).exists() + TESTS[room]
+
+
 def start(folder: Path, tests: list[str]) -> int:
     """在 fork 出的进程里跑测试；大的库已经在父进程里装好，helpers 没有。"""
     pid = os.fork()
@@ -143,7 +153,7 @@ def run(jobs: list[Mutant], slots: int) -> list[tuple[Mutant, bool]]:
             while waiting and free:
                 mutant, folder = waiting.pop(0), free.pop()
                 (folder / "helpers" / f"{mutant.module}.py").write_text(mutant.source, encoding="utf-8")
-                running[start(folder, TESTS[mutant.module])] = mutant, folder, time.monotonic() + 600
+                running[start(folder, tests_of(mutant.module))] = mutant, folder, time.monotonic() + 600
             for pid, (mutant, folder, deadline) in list(running.items()):
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if not done and time.monotonic() > deadline:
@@ -169,7 +179,7 @@ def brief(mutant: Mutant) -> str:
 def main() -> int:
     """命令行入口。"""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("modules", nargs="*", default=[*TESTS], help=f"{'、'.join(TESTS)}；默认全部")
+    parser.add_argument("modules", nargs="*", default=MODULES, help="如 network/trace；默认全部")
     parser.add_argument("--sample", type=int, default=60, help="每个文件抽几个变异，0 是全部；默认 60")
     parser.add_argument("--seed", type=int, default=0, help="抽样的种子")
     parser.add_argument("--jobs", type=int, default=2, help="几个进程同时跑")

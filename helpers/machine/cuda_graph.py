@@ -42,7 +42,7 @@ class GraphedStep:
         if self.calls <= self.WARM_UP:
             return self._aside(lambda: self.step(X, y))
         if self.graph is None:
-            self.result = self._aside(self._capture)
+            self.graph, self.result = self._aside(self._capture)
         self.X.copy_(X)
         self.y.copy_(y)
         self.graph.replay()
@@ -53,14 +53,12 @@ class GraphedStep:
         self.graph = None
         del self.result
 
-    def _capture(self) -> Tensor:
+    def _capture(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=self.stream):  # 只录，不做
-            result = self.step(self.X, self.y)
-        self.graph = graph
-        return result
+            return graph, self.step(self.X, self.y)
 
-    def _aside(self, act: Callable[[], Tensor]) -> Tensor:
+    def _aside(self, act: Callable[[], Any]) -> Any:
         here = torch.cuda.current_stream()
         self.stream.wait_stream(here)
         with torch.cuda.stream(self.stream):

@@ -100,16 +100,17 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
     error: PyTorch 报的错；running: 出错的运算和它的参数，不是在运算里出的错就是 None。
     module: 停在哪一层，received: 它收到的形状；还没有进入任何一层就是 None。
     """
-    (op, args), received = running or (None, ()), received or ()
+    op, args = running or (None, ())
+    came = tuple(received or ())
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
     if op is aten.convolution:
         return _convolution(Convolution(*args))
     if op in POOLS or op is aten.reflection_pad2d:
         return Fault("window", shapes[0], tuple(args[1]), "small")
     if op in PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
-        return _product(shapes[-2][-1], shapes[-1][-2], isinstance(module, nn.Linear) and len(received) == 4)
-    if isinstance(module, _NORMS) and len(received) > 1 and received[1] != module.num_features:
-        return Fault("norm", received[1], module.num_features)
+        return _product(shapes[-2][-1], shapes[-1][-2], isinstance(module, nn.Linear) and len(came) == 4)
+    if isinstance(module, _NORMS) and len(came) > 1 and came[1] != module.num_features:
+        return Fault("norm", came[1], module.num_features)
     if len(set(shapes)) > 1:
         return Fault("shapes", tuple(shapes))
     return Fault("other", f"{type(error).__name__}：{error}".splitlines()[0])
