@@ -35,13 +35,23 @@ def hooked(modules: Mapping[nn.Module, str], *, enter: Callable[[str, nn.Module,
     with ExitStack() as undo:
         for module, name in modules.items():
             if enter is not None:
-                undo.callback(module.register_forward_pre_hook(
-                    lambda module, args, kwargs, name=name: enter(name, module, (args, kwargs)),
-                    with_kwargs=True).remove)
+                undo.callback(module.register_forward_pre_hook(_before(name, enter), with_kwargs=True).remove)
             if leave is not None:
-                undo.callback(module.register_forward_hook(
-                    lambda module, _, output, name=name: leave(name, module, output)).remove)
+                undo.callback(module.register_forward_hook(_after(name, leave)).remove)
         yield
+
+
+# 钩子什么也不返回：返回的东西会顶替输入或输出
+def _before(name: str, enter: Callable[[str, nn.Module, Any], Any]) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple, kwargs: dict[str, Any]) -> None:
+        enter(name, module, (args, kwargs))
+    return hook
+
+
+def _after(name: str, leave: Callable[[str, nn.Module, Any], Any]) -> Callable[..., None]:
+    def hook(module: nn.Module, args: tuple, output: Any) -> None:
+        leave(name, module, output)
+    return hook
 
 
 @contextmanager

@@ -100,8 +100,9 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
     error: PyTorch 报的错；running: 出错的运算和它的参数，不是在运算里出的错就是 None。
     module: 停在哪一层，received: 它收到的形状；还没有进入任何一层就是 None。
     """
-    op, args = running or (None, ())
-    came = tuple(received or ())
+    nowhere: tuple[Any, tuple] = (None, ())
+    op, args = running or nowhere
+    came = received or ()
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
     if op is aten.convolution:
         return _convolution(Convolution(*args))

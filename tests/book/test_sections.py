@@ -72,6 +72,7 @@ def test_a_missing_notebook_is_refused(notebooks, tmp_path):
         find("7.1")
 
 
+@pytest.mark.slow
 def test_the_networks_need_no_nbformat():
     """导入它要一秒多；读者打开笔记本时等不起。"""
     code = "import sys, helpers; helpers.load('7.1'); print('nbformat' in sys.modules)"

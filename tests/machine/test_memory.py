@@ -66,6 +66,7 @@ def probe(code):
     "from threading import Thread; threads = [Thread(target=train) for _ in range(2)]; "
     "[thread.start() for thread in threads]; [thread.join() for thread in threads]"],
     ids=["一次", "两次", "一次训练", "两个线程同时训练"])
+@pytest.mark.slow
 def test_blocks_are_kept_as_glibc_keeps_them_by_itself(code):
     """以前单独要、一放就还的块留下来；放掉很多时照样还，与 glibc 自己碰上一块 31 MB 多的一样。"""
     fresh, learned, ours = probe(""), probe("torch.empty(2**23 - 2**15)"), probe(code)
@@ -75,6 +76,7 @@ def test_blocks_are_kept_as_glibc_keeps_them_by_itself(code):
 
 
 @glibc
+@pytest.mark.slow
 def test_released_memory_goes_back_to_the_system():
     """最后一块还在用，前面的 200 MB 不在末尾，只有要它还才还。"""
     done = python(PROBE, "keep_memory(); before = resident(); use_and_free(200, 1, keep_last=True); "
@@ -100,6 +102,7 @@ print(during - before, after - before, psutil.Process().num_threads() - before)
 
 @pytest.mark.skipif(not hasattr(ctypes.CDLL(torch._C.__file__), "omp_pause_resource_all"),
                     reason="不是 Linux，或者 torch 带的 OpenMP 太旧：什么也不做")
+@pytest.mark.slow
 def test_the_openmp_threads_end_and_come_back():
     done = python(THREADS)
     assert done.stdout.split() == ["3", "0", "3"], done.stderr

@@ -89,6 +89,7 @@ def from_zoo(name):
 
 
 @pytest.mark.parametrize("name", ZOO)
+@pytest.mark.slow
 def test_torchvision_network_is_the_same_as_torchinfo(name):
     net, shape = from_zoo(name), (2, 3, ZOO[name], ZOO[name])
     table = same_as_torchinfo(net, shape, ALL)

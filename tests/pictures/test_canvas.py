@@ -70,6 +70,7 @@ def test_the_font_is_ours_even_where_the_machine_has_a_namesake():
     assert font_manager.get_font(paths.FONT).family_name != first
 
 
+@pytest.mark.slow
 def test_pyplot_is_never_needed():
     code = """
 import sys
