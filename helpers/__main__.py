@@ -10,6 +10,7 @@ import torch
 
 from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
+from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
 from helpers.machine.device import pick_device
@@ -41,7 +42,7 @@ def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> i
         net = plan.build()
         if options.sync_batch_norm:
             net = synchronized(net)
-        checkpoint = runs_folder() / "checkpoints" / f"{plan.name}.pt"
+        checkpoint = checkpoint_file(runs_folder() / "checkpoints", plan.name, plan.settings)
         result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=options.seed,
                        checkpoint=checkpoint, resume=options.resume, cuda_graph=options.cuda_graph,
                        dtype=getattr(torch, options.dtype) if options.dtype else None)

@@ -1,7 +1,10 @@
 """训练的存档：一轮一份，中断时也存，以后从那里接着训练。"""
 
+import hashlib
+import json
 import os
 import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,9 +16,19 @@ from uuid import uuid4
 import torch
 from torch import nn
 
-from helpers.experiments.settings import describe_differences, differences
+from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
+
+
+_MAY_CHANGE = ("num_epochs", "lr")  # 接着训练时可以与存档不同的
+
+
+def checkpoint_file(folder: Path, network: str, settings: dict[str, Any]) -> Path:
+    """这种网络、这种设置的存档叫什么：每种各一份，一分钟的小训练盖不掉几天的大训练。轮数和学习率不算在内。"""
+    fixed = {name: value for name, value in settings.items() if name not in _MAY_CHANGE}
+    digest = hashlib.sha256(json.dumps(plain(fixed), sort_keys=True).encode()).hexdigest()
+    return folder / f"{network}-{digest[:8]}.pt"
 
 
 def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list[Point],
@@ -48,7 +61,7 @@ def load_checkpoint(path: Path, net: nn.Module,
                     settings: dict[str, Any]) -> tuple[Position, list[Point], dict[str, float]]:
     """把存档读进 net，返回 (走到了哪里, 已有的点, 已经花的时间)；随机数也回到那时的样子。
 
-    轮数和学习率可以与存档不同，别的设置不同或者文件损坏时抛出 ValueError，那时 net 没有改。
+    学习率可以与存档不同，轮数可以更多；别的设置不同、轮数不够或者文件损坏时抛出 ValueError，那时 net 没有改。
     """
     device = next(net.parameters()).device
     try:
@@ -58,10 +71,13 @@ def load_checkpoint(path: Path, net: nn.Module,
         random, random_cuda = saved["random"].cpu(), saved["random_cuda"]
     except Exception as error:  # 截断、改动、别的程序存的，torch.load 抛什么都有
         raise ValueError(f"存档 {path} 读不出来（{type(error).__name__}）；删掉它，从头训练。") from error
-    fixed = {name: value for name, value in then.items() if name not in ("num_epochs", "lr")}
+    fixed = {name: value for name, value in then.items() if name not in _MAY_CHANGE}
     if differences(settings, fixed):
         raise ValueError(f"存档 {path} 是另一种设置训练的：这次{describe_differences(settings, fixed)}。"
                          "改回去，或者去掉 --resume 从头训练。")
+    if settings["num_epochs"] < position.epoch:
+        raise ValueError(f"存档 {path} 已经训练了 {position.epoch} 轮，这次只要 {settings['num_epochs']} 轮；"
+                         "加大 num_epochs，或者去掉 --resume 从头训练。")
     net.load_state_dict(state)
     # 存的是 0 号进程的：别的进程只有暂退法用得到随机数，不必与上次一样；
     # 在一轮中间断的，这一轮前一半的训练精度以 0 号的代表全体
@@ -76,8 +92,11 @@ def load_checkpoint(path: Path, net: nn.Module,
 def gentle_stop() -> Iterator[list[int]]:
     """在这个 with 里按中断（或者被要求结束）不会打断正在走的一步：只把信号记进列表，由循环在两步之间停下。
 
-    第二次按就立刻停。
+    第二次按就立刻停。不在主线程里时收不到信号，什么也不做。
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
     received: list[int] = []
 
     def remember(number: int, _: Any) -> None:

@@ -12,7 +12,7 @@ from helpers.pictures.canvas import Picture, table_picture
 from helpers.training.loop import Point
 
 _PARTS = {"data": "数据", "steps": "更新", "evaluation": "评估", "loop": "自己写的循环", "drawing": "画图"}
-_ENDINGS = {"done": "完成", "interrupted": "中断", "diverged": "溢出", "memory": "内存不够"}
+_ENDINGS = {"done": "完成", "interrupted": "中断", "diverged": "溢出", "memory": "内存不够", "error": "出错"}
 _TITLES = {
     "overflow": "损失溢出", "memory": "内存不够", "collapse": "塌缩", "warming_up": "还在起步",
     "dead_output": "没有学", "dead_layer": "没有学", "weak_initialization": "没有学", "lr_too_small": "学习率偏小",
@@ -46,7 +46,8 @@ class Run:
     """一次训练。
 
     network: 网络的名字，如 "lenet"，不知道就是空的；recipe: 这次的全部设置，book_recipe: 书上的（不知道就是空的）。
-    points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出，"memory" 内存不够。
+    points: 曲线上的点；ended: "done" 完成，"interrupted" 中断，"diverged" 损失溢出，"memory" 内存不够，
+        "error" 读者的循环或网络抛出了别的异常。
     device, dtype: 在哪里、用什么精度；seed: 训练开始时的种子，没有给就是 None；started: 开始的时刻。
     seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部；自己写的循环里分不出前三项，合成 loop。
     memory: 预计和实际的内存峰值，字节：forecast、peak（没有量到就是 0）；largest_batch: 预计放得下的最大批量。

@@ -1,7 +1,9 @@
 """一次训练从头到尾：设置、每一步、怎样结束、诊断、存下。没有屏幕，也没有 asyncio。"""
 
 import warnings
+from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +14,7 @@ from torch import nn
 
 from helpers.book.official import Band
 from helpers.data.split import Split
-from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
+from helpers.experiments.checkpoint import gentle_stop, kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band
@@ -28,7 +30,8 @@ from helpers.pictures.curves import LivePlot
 from helpers.training.loop import Point, Position, Rate, steps
 
 Loop = Callable[..., Iterator[Point]]
-_ENDINGS = {KeyboardInterrupt: "interrupted", FloatingPointError: "diverged", MemoryError: "memory"}
+_ENDINGS = {KeyboardInterrupt: "interrupted", CancelledError: "interrupted", FloatingPointError: "diverged",
+            MemoryError: "memory"}
 
 
 class Session:
@@ -40,7 +43,7 @@ class Session:
         run = session.finish()
 
     中断、损失溢出、内存不够，到 with 为止：ended 说是哪一种，note 是一句话，points 和权重都留着。
-    没有走完就离开 with，算中断。别的异常照样抛出。
+    没有走完就离开 with，算中断；asyncio 的任务被取消（单元格被中断）也是。别的异常是 "error"，照样抛出。
     """
 
     def __init__(self, net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
@@ -64,14 +67,18 @@ class Session:
             turns = _timed(loop(net, train, test, lr, num_epochs), self.gauge)
         else:
             if checkpoint is not None and resume and checkpoint.exists():
-                self.position, self.points, seconds = load_checkpoint(checkpoint, net, self.recipe)
+                self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed())
                 self.gauge.carry(seconds)
             turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=self.dtype, gauge=self.gauge,
                           cuda_graph=cuda_graph, position=self.position)
             if checkpoint is not None:
                 turns = kept(turns, lambda: save_checkpoint(checkpoint, net, self.position, self.points,
-                                                            self.recipe, self.gauge.seconds))
+                                                            self._fixed(), self.gauge.seconds))
         self._turns = self._record(turns)
+
+    def _fixed(self) -> dict[str, Any]:
+        """接着训练时要核对的：精度和种子也不能变。"""
+        return self.recipe | {"dtype": str(self.dtype).removeprefix("torch."), "seed": self.seed}
 
     def _record(self, turns: Iterator[Point | None]) -> Generator[Point | None, None, None]:
         for point in turns:
@@ -89,7 +96,7 @@ class Session:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: Any) -> bool:
         self._turns.close()
         if error is not None:
-            self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "interrupted")
+            self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "error")
         if self.ended == "done":
             self.note = self.band.sentence(getattr(self.points[-1], self.band.metric)) if self.band else ""
         elif self.ended == "interrupted":
@@ -179,12 +186,19 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
                       checkpoint=checkpoint, resume=resume, cuda_graph=cuda_graph)
     if session.points and rank() == 0:
         print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。")
-    with LivePlot(num_epochs, band=session.band, quiet=rank() > 0) as plot:
-        for point in session.points:
-            plot.add(point)
-        with session:
-            for point in session:
-                if point is not None:
-                    plot.add(point)
-        plot.conclude(session.note, aloud=session.ended != "done")
-    return session.finish()
+    with ExitStack() as end:
+        with LivePlot(num_epochs, band=session.band, quiet=rank() > 0) as plot:
+            for point in session.points:
+                plot.add(point)
+            try:
+                with session:
+                    for point in session:
+                        if point is not None:
+                            plot.add(point)
+            except Exception:  # 读者的循环、网络或学习率的函数出了错：已有的点存下，错误照样抛出
+                if session.points:
+                    session.finish()
+                raise
+            end.enter_context(gentle_stop())  # 训练已经走完，最后一帧、诊断和存下不该被一次中断打断
+            plot.conclude(session.note, aloud=session.ended != "done")
+        return session.finish()

@@ -5,7 +5,7 @@ from typing import Any
 
 _LABELS = {"batch_size": "批量", "size": "输入边长", "images": "训练图片", "lr": "学习率", "num_epochs": "轮数",
            "init": "初始化", "params": "参数个数", "folder": "图片文件夹", "num_classes": "类别数",
-           "processes": "进程数"}
+           "processes": "进程数", "dtype": "精度", "seed": "种子"}
 
 
 def label(name: str) -> str:

@@ -2,12 +2,15 @@
 
 import pickle
 import signal
+import threading
 
 import pytest
 import torch
 from torch import nn
 
-from helpers import Batches, fashion_mnist, train
+from helpers import Batches, budget, fashion_mnist, load, train
+from helpers.experiments.checkpoint import checkpoint_file, load_checkpoint, save_checkpoint
+from helpers.training.loop import Position
 
 
 def network():
@@ -104,6 +107,43 @@ def test_other_settings_are_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match=r"批量 32 而不是 16.*--resume"):
         train(net, *fashion_mnist(32, images=160, device="cpu"), lr=0.05, resume=True, **options)
     assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("changes, names", [
+    ({"seed": 2}, "种子 2 而不是 1"), ({"dtype": torch.bfloat16}, "精度 bfloat16 而不是 float32"),
+    ({"num_epochs": 1}, "已经训练了 2 轮")])
+def test_what_would_not_be_the_same_run_is_refused(tmp_path, changes, names):
+    options = {"seed": 1, "dtype": torch.float32, "num_epochs": 2, "checkpoint": tmp_path / "a.pt", "lr": 0.05}
+    data = fashion_mnist(16, images=160, device="cpu")
+    train(network(), *data, **options)
+    with pytest.raises(ValueError, match=names):
+        train(network(), *data, **options | changes, resume=True)
+    assert train(network(), *data, **options | {"num_epochs": 3, "lr": 0.01}, resume=True).last.epoch == 3
+
+
+def test_each_kind_of_training_has_a_file_of_its_own(tmp_path):
+    settings = budget(load("7.1").lenet).settings
+    names = {checkpoint_file(tmp_path, "lenet", settings | changes)
+             for changes in ({}, {"c1": 8}, {"images": 600}, {"folder": "x"}, {"init": "kaiming"})}
+    assert len(names) == 5
+    assert checkpoint_file(tmp_path, "lenet", settings | {"lr": 9, "num_epochs": 3}) in names
+    assert checkpoint_file(tmp_path, "vgg11", settings) not in names
+
+
+def test_two_at_once_never_read_half_a_file(tmp_path):
+    """几个进程存同一份、读同一份：读到的总是完整的一份。"""
+    net, position = network(), Position(epoch=1)
+
+    def write():
+        for _ in range(30):
+            save_checkpoint(tmp_path / "a.pt", net, position, [], {"num_epochs": 3}, {})
+    write()
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        load_checkpoint(tmp_path / "a.pt", net, {"num_epochs": 3})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch):

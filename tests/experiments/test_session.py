@@ -1,10 +1,12 @@
 """session.py：一次训练怎样结束，谁来走都一样；没有屏幕。"""
 
+import signal
+
 import pytest
 import torch
 from torch import nn
 
-from helpers import Session, budget, fashion_mnist, load, saved_runs
+from helpers import Session, budget, fashion_mnist, load, saved_runs, train
 from helpers.training.loop import Point
 
 lenet = load("7.1").lenet
@@ -71,8 +73,34 @@ def test_leaving_early_is_an_interrupt_and_gives_the_network_back():
 
 
 def test_other_exceptions_are_not_swallowed():
+    running = session()
     with pytest.raises(ZeroDivisionError):
-        walk(session(), lambda point: 1 / 0)
+        walk(running, lambda point: 1 / 0)
+    assert running.ended == "error"
+
+
+def failing(net, train, test, lr, num_epochs):
+    """读者的循环，第二轮出错。"""
+    yield Point(1.0, 2.0, 0.3, 0.3)
+    raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("options", [{"loop": failing, "lr": 0.1}, {"lr": lambda rates=[0.1] * 11: rates.pop()}],
+                         ids=["自己的循环", "学习率的函数"])
+def test_an_error_of_the_readers_keeps_the_points_so_far(options):
+    with pytest.raises((ZeroDivisionError, IndexError)):
+        train(lenet(), *fashion_mnist(32, images=320, device="cpu"), num_epochs=3, **options)
+    [run] = saved_runs()
+    assert run.ended == "error" and run.last.epoch == 1 and "出错" in repr(run)
+
+
+def test_an_interrupt_after_the_last_step_costs_nothing(monkeypatch):
+    def slow(*args):
+        signal.raise_signal(signal.SIGINT)
+        return []
+    monkeypatch.setattr("helpers.experiments.session.diagnose", slow)
+    run = train(lenet(), *fashion_mnist(32, images=320, device="cpu"), lr=0.1, num_epochs=1)
+    assert run.finished and saved_runs() == [run]
 
 
 def test_a_callable_learning_rate_is_asked_at_every_step():

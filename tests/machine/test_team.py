@@ -88,6 +88,10 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def checkpoints(folder):
+    return [*(folder / "checkpoints").glob("lenet-*.pt")]
+
+
 def wait_until(condition, process, seconds=120):
     deadline = time.monotonic() + seconds
     while not condition():
@@ -111,7 +115,7 @@ def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, optio
         with log.open("w") as file:
             torchruns.append(subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, env=environment))
     try:
-        wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, torchruns[0])
+        wait_until(lambda: checkpoints(tmp_path), torchruns[0])
         workers = [child for torchrun in torchruns for child in psutil.Process(torchrun.pid).children(recursive=True)
                    if child.cmdline()[1:5] == ["-u", "-m", "helpers", "run"]]
         assert len(workers) == 2
@@ -139,7 +143,7 @@ def test_an_interrupted_command_is_resumed(tmp_path):
     environment = os.environ | {"COMPANION_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, *command_line("--num-epochs", "4", "--resume")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-    wait_until((tmp_path / "checkpoints" / "lenet.pt").exists, process)
+    wait_until(lambda: checkpoints(tmp_path), process)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     out, error = process.communicate(timeout=60)
@@ -155,8 +159,8 @@ def test_an_interrupted_team_keeps_a_checkpoint_and_is_quiet(tmp_path):
     process = subprocess.Popen(
         [*TORCHRUN, *ONE_HOST, *command_line("--num-epochs", "4")], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
-    checkpoint = tmp_path / "checkpoints" / "lenet.pt"
-    wait_until(checkpoint.exists, process)
+    wait_until(lambda: checkpoints(tmp_path), process)
+    [checkpoint] = checkpoints(tmp_path)
     before = checkpoint.stat().st_mtime_ns
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

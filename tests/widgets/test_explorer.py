@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 
+import ipywidgets as widgets
 import pytest
 from torch import nn
 
@@ -110,6 +111,34 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
     assert asyncio.run(scene()) < 0.25
     assert asked[0] == pytest.approx(0.9) and asked[-1] == pytest.approx(0.5, rel=0.02) and len(asked) < 10
     assert not explorer.background.running and not explorer.train_button.disabled
+
+
+def test_a_cancelled_cell_is_an_interrupt(explorer, monkeypatch):
+    """■ 取消的是等着 explorer.train() 的任务；走过的留下，按钮回到原样。"""
+    seen = []
+
+    def watched(*args, **options):
+        for turn in steps(*args, **options):
+            seen.extend([turn] if turn else [])
+            yield turn
+            time.sleep(0.02)
+    monkeypatch.setattr("helpers.experiments.session.steps", watched)
+
+    async def scene():
+        training = asyncio.ensure_future(explorer.train())
+        while not seen:
+            await asyncio.sleep(0.01)
+        training.cancel()
+        await training
+    asyncio.run(scene())
+    [run] = saved_runs("lenet")
+    assert run.ended == "interrupted" and explorer.runs == [run]
+    assert not explorer.background.running and not explorer.train_button.disabled
+
+
+def test_it_is_a_widget_and_nests(explorer):
+    tab = widgets.Tab([explorer, widgets.VBox([explorer])])
+    assert tab.children[0] is explorer and explorer.history in explorer.children
 
 
 def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
