@@ -13,6 +13,7 @@ from helpers.doctor import examine
 from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
+from helpers.machine.console import be_patient
 from helpers.machine.device import pick_device
 from helpers.machine.team import rank, team, world_size
 from helpers.network.input_sizes import input_sizes
@@ -116,4 +117,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    be_patient()
     sys.exit(main())

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
+from matplotlib import font_manager
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -57,15 +58,23 @@ def _python() -> Iterator[Check]:
 
 
 def _packages(installed: Callable[[str], str | None]) -> Iterator[Check]:
-    """pyproject.toml 里写着要的；可选的（测试、比速度）不查。"""
-    for line in requires("helpers") or ():
-        wanted = Requirement(line)
-        if wanted.marker is not None and not wanted.marker.evaluate({"extra": ""}):
-            continue
-        found = installed(wanted.name)
-        good = found is not None and wanted.specifier.contains(Version(found).public, prereleases=True)
-        yield Check(wanted.name, good, f"{found or '没有装'}（要 {wanted.specifier}）",
-                    f'pip install "{wanted.name}{wanted.specifier}"')
+    wanted = _requirements()
+    if not wanted:
+        yield Check("helpers", False, "没有装，或者装的是旧的，不知道要哪些软件包", _INSTALL)
+    for each in wanted:
+        found = installed(each.name)
+        good = found is not None and each.specifier.contains(Version(found).public, prereleases=True)
+        yield Check(each.name, good, f"{found or '没有装'}（要 {each.specifier}）",
+                    f'pip install "{each.name}{each.specifier}"')
+
+
+def _requirements() -> list[Requirement]:
+    """pyproject.toml 里写着要的，安装时记下的；可选的（测试、比速度）不算。没有装就是空的。"""
+    try:
+        declared = [Requirement(line) for line in requires("helpers") or ()]
+    except PackageNotFoundError:
+        return []
+    return [each for each in declared if each.marker is None or each.marker.evaluate({"extra": ""})]
 
 
 def _torchvision(installed: Callable[[str], str | None]) -> Iterator[Check]:
@@ -104,12 +113,15 @@ def _device() -> Iterator[Check]:
 
 
 def _font() -> Iterator[Check]:
-    from matplotlib import font_manager
-
-    font = font_manager.get_font(paths.FONT)
+    restore = "git checkout -- helpers/pictures/fonts"
+    try:
+        font = font_manager.get_font(paths.FONT)
+    except (OSError, RuntimeError):  # 不在；或者不是字体
+        yield Check("汉字字体", False, "缺失或已损坏", restore)
+        return
     missing = [character for character in "汇聚层精度" if not font.get_char_index(ord(character))]
     yield Check("汉字字体", not missing, f"{font.family_name}，缺 {''.join(missing)}" if missing else font.family_name,
-                "git checkout -- helpers/pictures/fonts")
+                restore)
 
 
 def _data() -> Iterator[Check]:

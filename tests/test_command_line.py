@@ -1,5 +1,6 @@
 """命令行与体检：python -m helpers run、doctor。"""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError
@@ -41,6 +42,11 @@ class FINISHED:
     pytest.param(["run", "7.1", "--cuda-graph"], "要一块 NVIDIA GPU", marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason="有 CUDA 显卡就能用")),
     (["run", "7.1", "--lr", "-1"], "大于 0"), (["run", "7.1", "--images", "3"], "images 应当是 10 到 60000"),
+    (["run", "7.3", "--ratio", "0"], "建不起来"), (["run", "7.1", "--make", "3"], "没有 make"),
+    (["run", "7.1", "--widths", "3"], "没有 widths"), (["run", "7.1", "--folder", "3"], "没有 folder"),
+    (["run", "7.1", "--init", "kaimin"], "没有初始化"), (["run", "7.1", "--lr", "1e999"], "lr"),
+    (["run", "7.1", "--lr", "None"], "lr"), (["run", "7.1", "--batch-size", "None"], "batch_size"),
+    (["run", "7.1", "--c1", "True"], "c1"),
     (["run", "7.1", "--size", "20"], "走不通"), (["run", "7.1", "--num-epochs", "0"], "正整数")])
 def test_bad_options_are_one_chinese_sentence(arguments, message, capsys):
     assert main(arguments) == 2
@@ -63,8 +69,17 @@ def test_doctor_finds_this_machine_healthy():
 def test_doctor_finds_a_damaged_file_and_a_missing_font(monkeypatch, tmp_path):
     monkeypatch.setattr(paths, "FASHION_MNIST", tmp_path)
     monkeypatch.setattr(paths, "FONT", tmp_path / "none.otf")
-    bad = {check.name for check in doctor.examine() if not check.good}
-    assert bad == {*doctor.FILES, "字体"}
+    bad = {check.name: check.remedy for check in doctor.examine() if not check.good}
+    assert bad.keys() == {*doctor.FILES, "汉字字体"}
+    assert all(remedy.startswith("git checkout -- helpers/") for remedy in bad.values())
+
+
+def test_a_group_that_breaks_is_named_and_the_others_go_on():
+    def broken(name):
+        raise RuntimeError(name)
+    checks = doctor.examine(broken)
+    assert {check.name for check in checks if not check.good} == {"软件包", "torchvision", "小组件"}
+    assert {"汉字字体", *doctor.FILES} <= {check.name for check in checks}
 
 
 def test_every_requirement_is_looked_at():
@@ -75,15 +90,43 @@ def test_every_requirement_is_looked_at():
     assert not {"pytest", "nbval"} & names  # 可选的不查
 
 
-def test_doctor_says_so_when_helpers_is_not_installed(monkeypatch):
-    def missing(name):
-        raise PackageNotFoundError(name)
-    monkeypatch.setattr(doctor, "requires", missing)
+def not_installed(name):
+    raise PackageNotFoundError(name)
+
+
+@pytest.mark.parametrize("requires", [not_installed, lambda name: None, lambda name: ['pytest>=8; extra == "test"']],
+                         ids=["没有装", "没有写", "旧的，只写了可选的"])
+def test_doctor_says_so_when_helpers_is_not_installed(requires, monkeypatch):
+    monkeypatch.setattr(doctor, "requires", requires)
     [check] = [check for check in doctor.examine() if not check.good]
-    assert check.remedy == "pip install -r requirements.txt"
+    assert (check.name, check.remedy) == ("helpers", "pip install -r requirements.txt")
 
 
 def test_doctor_command_fails_when_something_is_wrong(monkeypatch, capsys):
     monkeypatch.setattr("helpers.__main__.examine", lambda: [doctor.Check("甲", False, "乙", "丙")])
     assert main(["doctor"]) == 1
     assert "✗ 甲：乙\n  → 丙" in capsys.readouterr().out
+
+
+TRAIN = [sys.executable, "-m", "helpers", "run", "7.1", "--num-epochs", "2", "--images", "320", "--batch-size", "32"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "gbk", "utf-8"])
+@pytest.mark.parametrize("command", [[sys.executable, "-m", "helpers", "doctor"], TRAIN], ids=["doctor", "run"])
+def test_any_encoding_of_the_console_will_do(command, encoding, tmp_path):
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "COMPANION_RUNS": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, env=environment)
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr[-2000:]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="要 sh 和 /dev/full")
+@pytest.mark.parametrize("where", ["| head -c 1", "> /dev/full", ">&-", "2>&-"])
+def test_an_output_that_is_gone_costs_no_run(where, tmp_path):
+    command = f"{' '.join(TRAIN)} {where}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True,
+                          env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
+    assert done.returncode == 0 and "Traceback" not in done.stderr and "Error" not in done.stderr, done.stderr[-2000:]
+    [run] = saved_runs(folder=tmp_path)
+    assert run.finished and [*(tmp_path / "checkpoints").glob("*.pt")]

@@ -20,7 +20,6 @@ from helpers.experiments.settings import describe_differences, differences, plai
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
 
-
 _MAY_CHANGE = ("num_epochs", "lr")  # 接着训练时可以与存档不同的
 
 

@@ -24,7 +24,7 @@ def compare(runs: Iterable[Run]) -> Picture:
                      f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
                      f"{run.total_seconds:.0f}", finding))
     curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
-    return table_picture(rows, f"{len(runs)} 次训练", above=lambda figure: draw_curves(figure, curves))
+    return table_picture(rows, "几次训练", above=lambda figure: draw_curves(figure, curves))
 
 
 def _distinguish(runs: list[Run]) -> list[str]:

@@ -118,9 +118,13 @@ class Plan:
         return self.recipe.data()
 
     def meta(self) -> nn.Module:
-        """只有形状、不分配权重的网络。"""
-        with torch.device("meta"):
-            return self.make(**self.widths)
+        """只有形状、不分配权重的网络；这些宽度建不起来时抛出 ValueError。"""
+        try:
+            with torch.device("meta"):
+                return self.make(**self.widths)
+        except Exception as error:
+            widths = "，".join(f"{name}={value}" for name, value in (self.defaults | self.widths).items())
+            raise ValueError(f"{self.name}({widths}) 建不起来（{type(error).__name__}：{error}）。") from error
 
     def build(self) -> nn.Module:
         """建好的网络，在训练用的设备上，已经初始化；形状走不通或内存放不下时抛出 ValueError，那时什么也没有分配。"""

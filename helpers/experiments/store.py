@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -51,13 +51,17 @@ def _jsonable(value: Any) -> Any:
 
 
 def saved_runs(network: str | None = None, folder: Path | None = None) -> list[Run]:
-    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。"""
+    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。
+
+    更新的版本存下的，多出来的项不看。
+    """
     found = []
     for path in sorted((folder or runs_folder()).glob("*.json")):
         try:
             run = restore(json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            warnings.warn(f"跳过读不出来的 {path.name}（{type(error).__name__}）；可以删掉它。", stacklevel=2)
+            repr(run)  # 缺了什么、类型不对，在这里就看得出来
+        except Exception as error:  # 截断、改动、别的程序存的，什么错都有
+            warnings.warn(f"跳过读不出来的 {path.name}（{type(error).__name__}）。", stacklevel=2)
             continue
         if network in (None, run.network):
             found.append(run)
@@ -74,7 +78,7 @@ def restore(content: dict[str, Any]) -> Run:
     content["points"] = [_point(**point) for point in content["points"]]
     content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
                                 for each in content["findings"])
-    return Run(**content)
+    return Run(**{field.name: content[field.name] for field in fields(Run) if field.name in content})
 
 
 def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: Any) -> Point:

@@ -34,9 +34,11 @@ def resident():
 
 def use_and_free(count, size, keep_last=False):
     # 写满 count 块、每块 size MB 再放掉，返回进程还占着多少 MB
-    before, blocks = resident(), [libc.malloc(size * MB) for _ in range(count)]
-    for block in blocks:
-        ctypes.memset(block, 1, size * MB)
+    # 放号码的地方先要好：列表一边长一边要，会压在最后一块上面，下面放掉多少也还不回去
+    before, blocks = resident(), (ctypes.c_void_p * count)()
+    for i in range(count):
+        blocks[i] = libc.malloc(size * MB)
+        ctypes.memset(blocks[i], 1, size * MB)
     for block in blocks[:count - keep_last]:
         libc.free(block)
     return resident() - before
