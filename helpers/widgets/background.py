@@ -19,12 +19,8 @@ class Background:
     _active: ClassVar["Background | None"] = None
 
     def __init__(self) -> None:
+        self.running = False  # 正在训练，或者等着别人停下
         self._stopping = False
-
-    @property
-    def running(self) -> bool:
-        """是不是正在训练。"""
-        return Background._active is self
 
     @staticmethod
     def stop_all() -> None:
@@ -33,7 +29,7 @@ class Background:
             Background._active.stop()
 
     def stop(self) -> None:
-        """在这一步之后停下。"""
+        """在这一步之后停下；还在等的就不训练了。"""
         self._stopping = True
 
     async def run(self, start: Callable[[], Session], report: Callable[[Point], None]) -> Run | None:
@@ -42,9 +38,16 @@ class Background:
         返回留下的 Run；一个点也没有就停下的不留，返回 None。start 抛出的异常照样抛出。
         """
         Background.stop_all()
-        while Background._active is not None:
-            await asyncio.sleep(0.01)
-        Background._active, self._stopping = self, False
+        self.running, self._stopping = True, False
+        try:
+            while Background._active is not None and not self._stopping:
+                await asyncio.sleep(0.01)
+            return None if self._stopping else await self._train(start, report)
+        finally:
+            self.running = False
+
+    async def _train(self, start: Callable[[], Session], report: Callable[[Point], None]) -> Run | None:
+        Background._active = self
         try:
             session = start()
             release_threads()

@@ -158,6 +158,24 @@ def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
     asyncio.run(scene())
 
 
+def test_pressing_twice_while_another_stops_trains_once(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.experiments.session.steps", slow_steps([]))
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.05)
+        other = Explorer(explorer.plan)
+        presses = [asyncio.ensure_future(other.train()) for _ in range(2)]
+        await asyncio.sleep(0)
+        assert other.background.running and explorer.background.running
+        await asyncio.sleep(0.3)
+        assert other.background.running and presses[1].done() and not explorer.background.running
+        other.stop()
+        await asyncio.gather(*presses)
+        assert not other.background.running
+    asyncio.run(scene())
+
+
 def slow_steps(asked):
     """每步 0.1 秒的训练：足够看清先后。"""
     def steps(net, train, test, *, lr, **options):
