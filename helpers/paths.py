@@ -12,5 +12,5 @@ REFERENCE_RUNS = PACKAGE / "book" / "reference_runs.json"
 
 
 def runs_folder() -> Path:
-    """训练存在哪里：环境变量 COMPANION_RUNS，没有就是仓库里的 runs/。"""
-    return Path(os.environ.get("COMPANION_RUNS") or ROOT / "runs")
+    """训练存在哪里：环境变量 COMPANION_RUNS（~ 是自己的主目录），没有就是仓库里的 runs/。"""
+    return Path(os.environ.get("COMPANION_RUNS") or ROOT / "runs").expanduser()

@@ -50,7 +50,8 @@ class Run:
         "error" 读者的循环或网络抛出了别的异常。
     device, dtype: 在哪里、用什么精度；seed: 训练开始时的种子，没有给就是 None；started: 开始的时刻。
     seconds: 时间花在哪里，秒：data、steps、evaluation、drawing，加起来就是全部；自己写的循环里分不出前三项，合成 loop。
-    memory: 预计和实际的内存峰值，字节：forecast、peak（没有量到就是 0）；largest_batch: 预计放得下的最大批量。
+    memory: 预计和实际的内存峰值，字节：forecast、peak（预计不出、没有量到就是 0）；
+        largest_batch: 预计放得下的最大批量。
     classes: 有几个类别；saturating: 网络里有没有 sigmoid 这样会饱和的激活，起步慢。
     final_lr: 最后一步的学习率；不知道就是 None。
     findings: 诊断；没有毛病就是空的。
@@ -176,11 +177,12 @@ def _rows(run: Run) -> list[tuple[str, str]]:
     # CPU 上只看得到进程变大了多少，重用的旧内存不算在内
     peak = run.memory["peak"]
     measured = f"{'增加' if run.device == 'cpu' else ''} {megabytes(peak)}" if peak else "没有量"
+    need = f" {megabytes(run.memory['forecast'])}" if run.memory["forecast"] else "不出"
     parts = [f"{name} {run.seconds[key]:.1f}" for key, name in _PARTS.items() if key in run.seconds]
     seed = "没有给种子" if run.seed is None else f"种子 {run.seed}"
     return [("网络", f"{run.network or '?'}（{run.name}）"), ("结果", f"{_ENDINGS[run.ended]}：{result}"),
             ("环境", f"{run.device}，{run.dtype}，{seed}，初始化 {run.recipe['init']}"),
             ("时间", f"{run.total_seconds:.1f} 秒 = {' + '.join(parts)}"),
             ("每秒图片", (f"只算更新（书上的算法）{steps:,.0f}，" if steps else "") + f"全部都算 {honest:,.0f}"),
-            ("内存", f"预计 {megabytes(run.memory['forecast'])}，实际{measured}"),
+            ("内存", f"预计{need}，实际{measured}"),
             ("判断", run.verdict)]

@@ -54,8 +54,7 @@ class Session:
         self.net, self.train, self.plan, self.seed = net, train, plan, seed
         self.dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
         self.recipe, self.book_recipe = _recipes(net, train, lr() if callable(lr) else lr, num_epochs, plan)
-        self.need = forecast(net, (1, train.channels, train.size, train.size), train.batch_size, dtype=self.dtype)
-        self.memory_limit = memory_limit(train.device)
+        self.memory = _memory(net, train, self.dtype)
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.points: list[Point] = []
         self.ended, self.note, self.position = "interrupted", "", Position()
@@ -118,8 +117,7 @@ class Session:
         peak = self.gauge.peak and self.gauge.peak + weights  # 权重在开始之前就已经在了
         run = Run(self.plan.name if self.plan else "", self.recipe, self.book_recipe, self.points, self.ended,
                   self.train.device.type, str(self.dtype).removeprefix("torch."), self.seed, self.started,
-                  self.gauge.seconds, {"forecast": self.need.total, "peak": peak,
-                                       "largest_batch": self.need.largest_batch(self.memory_limit)},
+                  self.gauge.seconds, self.memory | {"peak": peak},
                   len(self.train.classes), any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
                   self.position.lr)
         if rank() == 0:
@@ -155,6 +153,15 @@ def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
     planned, book = _count_params(plan.meta()), _count_params(plan.book.meta())
     return plain(recipe), plain(plan.book.settings | {
         "params": recipe["params"] if recipe["params"] == planned else book})
+
+
+def _memory(net: nn.Module, train: Split, dtype: torch.dtype) -> dict[str, int]:
+    """预计的内存和放得下的最大批量，字节、张；有的网络训练得了，却不能在 meta 上走，那就是 0。"""
+    try:
+        need = forecast(net, (1, train.channels, train.size, train.size), train.batch_size, dtype=dtype)
+    except Exception:
+        return {"forecast": 0, "largest_batch": 0}
+    return {"forecast": need.total, "largest_batch": need.largest_batch(memory_limit(train.device))}
 
 
 def _count_params(net: nn.Module) -> int:

@@ -13,6 +13,7 @@ from torch import nn
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.store import restore, save
+from helpers.paths import runs_folder
 from helpers.training.loop import Point
 
 lenet = load("7.1").lenet
@@ -124,6 +125,12 @@ def test_runs_come_back_from_disk(run, runs_folder):
     [path] = runs_folder.glob("*.json")
     assert saved_runs() == [run] == saved_runs("lenet") and saved_runs("vgg11") == []
     assert "NaN" not in path.read_text(encoding="utf-8") and list(runs_folder.glob("*.tmp")) == []
+
+
+def test_the_folder_may_start_with_a_tilde(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("COMPANION_RUNS", "~/x")
+    assert runs_folder() == tmp_path / "x"
 
 
 def test_a_damaged_file_is_skipped_and_named(run, runs_folder):

@@ -118,3 +118,16 @@ def test_only_a_run_of_the_book_is_compared():
 def test_sigmoids_are_seen_in_the_network_not_in_its_name():
     relu = nn.Sequential(nn.Flatten(), nn.Linear(784, 10), nn.ReLU())
     assert walk(session(num_epochs=1)).saturating and not walk(session(relu, num_epochs=1)).saturating
+
+
+class Picky(nn.Sequential):
+    """看得到数才肯走的网络：meta 上走不了，真的训练没有问题。"""
+
+    def forward(self, X):
+        assert bool((X >= 0).all())
+        return super().forward(X)
+
+
+def test_what_can_be_trained_is_trained_though_it_cannot_be_forecast():
+    run = walk(session(Picky(nn.Flatten(), nn.Linear(784, 10)), num_epochs=1))
+    assert run.finished and run.memory["forecast"] == 0 and repr(run)
