@@ -2,20 +2,19 @@
 
 import hashlib
 import json
-import os
 import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from torch import nn
 
+from helpers.experiments.atomic import writing
 from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
@@ -32,27 +31,20 @@ def checkpoint_file(folder: Path, network: str, settings: dict[str, Any]) -> Pat
 
 def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list[Point],
                     settings: dict[str, Any], seconds: dict[str, float]) -> None:
-    """存一份，由 0 号进程来存：先写在旁边再改名，任何时候被打断，path 都是完整的一份。
+    """存一份，由 0 号进程来存；任何时候被打断，path 都是完整的一份。
 
     settings: 这次训练的设置，接着训练时核对；seconds: 到此刻花的时间。
     内容全是张量和普通的值，`torch.load(weights_only=True)` 就能读。存不下时说一句，训练接着走。
     """
     if rank() != 0:
         return
-    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")  # 两个进程存同一份，各写各的
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with draft.open("wb") as file:
+        with writing(path) as file:
             torch.save({"net": net.state_dict(), "position": vars(position), "random": torch.get_rng_state(),
                         "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
                         "points": [astuple(point) for point in points], "settings": settings,
                         "seconds": seconds}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         warnings.warn(f"存档没有存下来（{error.strerror}：{path}），上一份还在；训练接着走。", stacklevel=2)
 
 

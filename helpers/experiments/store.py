@@ -5,33 +5,29 @@ import json
 import math
 import warnings
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from helpers.experiments.atomic import writing
 from helpers.experiments.run import Finding, Run
 from helpers.paths import runs_folder
 from helpers.training.loop import Point
 
 
 def save(run: Run, folder: Path | None = None, path: Path | None = None) -> Path | None:
-    """存成一个 JSON 文件，先写在旁边再改名，所以不会有半个文件；存不下时说一句，返回 None。
+    """存成一个 JSON 文件，不会有半个文件；存不下时说一句，返回 None。
 
     path: 盖过以前存下的这一个；默认是 folder 里新的一个。
     """
     folder = path.parent if path else folder or runs_folder()
     path = path or folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
-    draft = path.with_suffix(f".{uuid4().hex[:6]}.tmp")
     text = json.dumps(_jsonable(asdict(run)), ensure_ascii=False, allow_nan=False)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")  # 不成字的文件名写成转义
-        draft.replace(path)
+        with writing(path) as file:
+            file.write(text.encode("utf-8", errors="backslashreplace"))  # 不成字的文件名写成转义
     except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
         warnings.warn(f"这次训练没有存下来（{error.strerror}：{folder}）；结果还在内存里。", stacklevel=2)
         return None
     return path
