@@ -32,6 +32,7 @@ from report import report, write_readme
 
 from helpers import NETWORKS, fast_dtype, load, pick_device
 from helpers.data.fashion import FILES
+from helpers.machine.device import dtype_name
 from helpers.paths import FASHION_MNIST
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -199,7 +200,7 @@ def machine() -> dict[str, Any]:
     return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
             "memory": psutil.virtual_memory().total, "device": pick_device().type, "date": str(date.today()),
             "gpu": torch.cuda.get_device_name() if pick_device().type == "cuda" else None,
-            "dtype": str(fast_dtype(pick_device())).removeprefix("torch."), "system": platform.platform(terse=True),
+            "dtype": dtype_name(fast_dtype(pick_device())), "system": platform.platform(terse=True),
             "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
 
 

@@ -15,7 +15,7 @@ from packaging.version import Version
 
 from helpers import paths
 from helpers.data.fashion import FILES, read_idx
-from helpers.machine.device import fast_dtype, megabytes, memory_limit, pick_device
+from helpers.machine.device import dtype_name, fast_dtype, megabytes, memory_limit, pick_device
 
 _INSTALL = "pip install -r requirements.txt"
 
@@ -108,7 +108,7 @@ def _device() -> Iterator[Check]:
                 "在用" if device.type == "cuda" else "检测到了，但不能工作" if seen else
                 f"没有可用的 GPU（这个 torch {'带 CUDA ' + built if built else '不带 CUDA'}），用 CPU",
                 "更新显卡驱动，或按 https://pytorch.org/get-started/locally/ 重装 torch")
-    yield Check("精度", True, str(fast_dtype(device)).removeprefix("torch."))
+    yield Check("精度", True, dtype_name(fast_dtype(device)))
     yield Check("内存", memory_limit(device) > 1e9, megabytes(memory_limit(device)), "关掉别的程序，或用更小的批量")
 
 

@@ -128,11 +128,7 @@ class Plan:
 
     def build(self) -> nn.Module:
         """建好的网络，在训练用的设备上，已经初始化；形状走不通或内存放不下时抛出 ValueError，那时什么也没有分配。"""
-        trace(self.meta(), self.shape)
-        need, limit = self.forecast(), memory_limit(pick_device())
-        if need.total > limit:
-            batch = need.largest_batch(limit)
-            raise ValueError(need.sentence(limit) + (f"用 plan.change(batch_size={batch}) 改。" if batch else ""))
+        _check_that_it_fits(self)
         net = self.make(**self.widths).to(pick_device()).apply(self.init)
         _untrained[net] = name_of(self.init)
         return net
@@ -149,6 +145,16 @@ class Plan:
     def preview(self) -> Picture:
         """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
         return _preview(self)
+
+
+def _check_that_it_fits(plan: Plan) -> None:
+    """形状走不通或内存放不下时抛出 ValueError；什么也不分配。"""
+    shapes = plan.meta()
+    trace(shapes, plan.shape)
+    need, limit = forecast(shapes, plan.shape, plan.batch_size), memory_limit(pick_device())
+    if need.total > limit:
+        batch = need.largest_batch(limit)
+        raise ValueError(need.sentence(limit) + (f"用 plan.change(batch_size={batch}) 改。" if batch else ""))
 
 
 def _changed(plan: Plan, common: dict[str, Any], widths: dict[str, Any]) -> Plan:

@@ -20,7 +20,7 @@ from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save
-from helpers.machine.device import fast_dtype, memory_limit
+from helpers.machine.device import dtype_name, fast_dtype, memory_limit
 from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
@@ -77,7 +77,7 @@ class Session:
 
     def _fixed(self) -> dict[str, Any]:
         """接着训练时要核对的：精度和种子也不能变。"""
-        return self.recipe | {"dtype": str(self.dtype).removeprefix("torch."), "seed": self.seed}
+        return self.recipe | {"dtype": dtype_name(self.dtype), "seed": self.seed}
 
     def _record(self, turns: Iterator[Point | None]) -> Generator[Point | None, None, None]:
         for point in turns:
@@ -115,11 +115,12 @@ class Session:
         self.gauge.lap("drawing")
         weights = sum(t.numel() * t.element_size() for t in self.net.parameters())
         peak = self.gauge.peak and self.gauge.peak + weights  # 权重在开始之前就已经在了
-        run = Run(self.plan.name if self.plan else "", self.recipe, self.book_recipe, self.points, self.ended,
-                  self.train.device.type, str(self.dtype).removeprefix("torch."), self.seed, self.started,
-                  self.gauge.seconds, self.memory | {"peak": peak},
-                  len(self.train.classes), any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
-                  self.position.lr)
+        run = Run(network=self.plan.name if self.plan else "", recipe=self.recipe, book_recipe=self.book_recipe,
+                  points=self.points, ended=self.ended, device=self.train.device.type, dtype=dtype_name(self.dtype),
+                  seed=self.seed, started=self.started, seconds=self.gauge.seconds,
+                  memory=self.memory | {"peak": peak}, classes=len(self.train.classes),
+                  saturating=any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
+                  final_lr=self.position.lr)
         if rank() == 0:
             run = self._diagnosed(run)
         release_memory(self.train.device)
@@ -141,10 +142,10 @@ class Session:
 def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
              plan: Plan | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(这次的全部设置, 书上的)；书上的不知道就是空的。"""
+    table = trace(net, (1, train.channels, train.size, train.size))
     recipe = (plan.settings if plan else {}) | {
         "batch_size": train.batch_size * world_size(), "size": train.size, "images": train.images, "lr": lr,
-        "num_epochs": num_epochs, "init": initialization_of(net), "params": _count_params(net),
-        "macs": trace(net, (1, train.channels, train.size, train.size)).macs}
+        "num_epochs": num_epochs, "init": initialization_of(net), "params": table.params, "macs": table.macs}
     if together():
         recipe["processes"] = world_size()
     if plan is None:

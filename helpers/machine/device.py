@@ -42,6 +42,11 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def dtype_name(dtype: torch.dtype) -> str:
+    """精度怎样写，如 "bfloat16"。"""
+    return str(dtype).removeprefix("torch.")
+
+
 def memory_limit(device: torch.device) -> int:
     """训练可以用的内存，字节：GPU 是整块显存，CPU 是此刻空闲的内存。"""
     if device.type == "cuda":

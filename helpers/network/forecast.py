@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from helpers.machine.device import GB, fast_dtype, megabytes, memory_limit, pick_device
+from helpers.machine.device import GB, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
 from helpers.network.borrow import mode
 from helpers.network.dispatch import Watcher, storage_id
 
@@ -64,7 +64,7 @@ class Forecast:
                  "混合精度的权重副本": self.copies, "余量": self.workspace}
         limit = memory_limit(pick_device())
         limits = {"4 GB": 4 * GB, "8 GB": 8 * GB, f"这台机器（{limit / GB:.1f} GB）": limit}
-        return [(f"批量 {self.batch_size}，{str(self.dtype).removeprefix('torch.')}", megabytes(self.total)),
+        return [(f"批量 {self.batch_size}，{dtype_name(self.dtype)}", megabytes(self.total)),
                 *((f"　{name}", megabytes(size)) for name, size in parts.items() if size),
                 ("最大的批量", "，".join(f"{name} 放得下批量 {self.largest_batch(size):,}"
                                          for name, size in limits.items()))]

@@ -18,11 +18,11 @@ from helpers.experiments.store import saved_runs
 from helpers.machine.device import memory_limit, pick_device
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.trace import Trace, trace
-from helpers.pictures.canvas import Picture
+from helpers.pictures.canvas import RED, Picture
 from helpers.pictures.curves import Curves, LivePlot
 from helpers.training.loop import Point
 from helpers.widgets.background import Background
-from helpers.widgets.sliders import RED, Panel, PictureBox, first_line, red
+from helpers.widgets.sliders import Panel, PictureBox, first_line, red
 
 _WIDTH = 4.8  # 曲线的宽，英寸：在形状表旁边放得下
 _SEED = 0  # 几次训练之间只有滑块不同
@@ -45,8 +45,8 @@ class Measure:
         same = (table.params, table.macs) == (book.params, book.macs) and list(table) == list(book)
         note = "与书上的网络相同。" if same else (
             f"参数是书上的 {table.params / book.params:.3g} 倍，乘加是 {table.macs / book.macs:.3g} 倍。")
-        color = RED if self.need.total > limit else ""
-        return f'<p>{note}<br><span style="{color}">{self.need.sentence(limit)}</span></p>{table.html(book)}'
+        style = f"color:{RED}" if self.need.total > limit else ""
+        return f'<p>{note}<br><span style="{style}">{self.need.sentence(limit)}</span></p>{table.html(book)}'
 
 
 class Model:

@@ -11,9 +11,8 @@ import ipywidgets as widgets
 from traitlets import TraitError
 
 from helpers.experiments.settings import plain
-from helpers.pictures.canvas import Picture
+from helpers.pictures.canvas import RED, Picture
 
-RED = "color:#d62728"
 _SETTLE, _PATIENCE = 0.01, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
 _LABELS = {"size": "输入边长 size", "lr": "学习率 lr"}
 
@@ -188,7 +187,7 @@ class Interactive(widgets.VBox):
 
 def red(text: str) -> str:
     """说不行的一句话，HTML。"""
-    return f'<span style="{RED}">✗ {escape(text)}</span>'
+    return f'<span style="color:{RED}">✗ {escape(text)}</span>'
 
 
 def first_line(error: Exception) -> str:
