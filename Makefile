@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test quick faults bench mutants clean
+.PHONY: lab book notebooks test quick faults fuzz bench mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -31,6 +31,10 @@ quick: .venv/ready-test
 # 只跑故障表（make test 也跑）：真的弄坏文件、杀进程、占满内存，与朴素的实现对照
 faults: .venv/ready-test
 	$(BIN)/python -m pytest tests/faults
+
+# 随机测试：make test 每个 300 例，这里每个 10000 例；哪一例不对，印出它最小的样子
+fuzz: .venv/ready-test
+	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/fuzz -n 2 --timeout 0 --hypothesis-show-statistics
 
 .venv/ready: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

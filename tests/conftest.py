@@ -1,6 +1,15 @@
-"""测试里的训练存进临时文件夹，不与读者自己的混在一起。"""
+"""测试里的训练存进临时文件夹，不与读者自己的混在一起；随机测试跑多少例也在这里定。"""
+
+import os
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# make test 每次跑同样的 300 例，红了能重现；make fuzz 每次新抽 10000 例。快慢看机器，所以不限时间
+UNHURRIED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("test", max_examples=300, derandomize=True, database=None, **UNHURRIED)
+settings.register_profile("fuzz", max_examples=10_000, print_blob=True, **UNHURRIED)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
 @pytest.fixture(autouse=True)
@@ -14,5 +23,5 @@ def runs_folder(tmp_path, monkeypatch):
 def pytest_collection_modifyitems(items):
     """训练整个网络的、弄坏机器的，make quick 不跑。"""
     for item in items:
-        if item.path.parent.name in ("faults", "notebooks"):
+        if item.path.parent.name in ("faults", "fuzz", "notebooks"):
             item.add_marker(pytest.mark.slow)

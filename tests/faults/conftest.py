@@ -10,7 +10,7 @@ import pytest
 from kernel import Kernel
 
 ROWS = [*(f"A{i}" for i in range(1, 9)), *(f"B{i}" for i in range(1, 12)), *(f"C{i}" for i in range(1, 6)),
-        *(f"D{i}" for i in range(1, 8)), *(f"E{i}" for i in range(1, 6)), *(f"F{i}" for i in range(1, 6))]
+        *(f"D{i}" for i in range(1, 8)), *(f"E{i}" for i in range(1, 6)), *(f"F{i}" for i in range(1, 6)), *(f"G{i}" for i in range(1, 25))]
 
 
 def pytest_terminal_summary(terminalreporter):
@@ -18,7 +18,7 @@ def pytest_terminal_summary(terminalreporter):
     outcomes = {}
     for outcome in ("passed", "failed", "error", "xfailed", "skipped"):
         for report in terminalreporter.getreports(outcome):
-            if found := re.search(r"faults/.*::test_([A-F]\d+)_", report.nodeid):
+            if found := re.search(r"faults/.*::test_([A-G]\d+)_", report.nodeid):
                 outcomes.setdefault(found[1], []).append(outcome)
     if not outcomes:
         return
