@@ -9,8 +9,8 @@ import re
 import pytest
 from kernel import Kernel
 
-ROWS = [*(f"A{i}" for i in range(1, 9)), *(f"B{i}" for i in range(1, 12)), *(f"C{i}" for i in range(1, 6)),
-        *(f"D{i}" for i in range(1, 8)), *(f"E{i}" for i in range(1, 6)), *(f"F{i}" for i in range(1, 6)), *(f"G{i}" for i in range(1, 25))]
+ROWS = [f"{letter}{i + 1}" for letter, count in {"A": 8, "B": 11, "C": 5, "D": 7, "E": 5, "F": 5, "G": 24}.items()
+        for i in range(count)]
 
 
 def pytest_terminal_summary(terminalreporter):
