@@ -57,3 +57,10 @@ def memory_limit(device: torch.device) -> int:
 def megabytes(size: float) -> str:
     """字节数写成 MB 或 GB（10⁶、10⁹）。"""
     return f"{size / 1e6:,.1f} MB" if size < GB else f"{size / GB:,.1f} GB"
+
+
+def describe_machine() -> str:
+    """这台机器几个字：在什么上算，什么精度。"""
+    device = pick_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {torch.get_num_threads()} 核"
+    return f"{name}，{dtype_name(fast_dtype(device))}"

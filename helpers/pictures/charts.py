@@ -1,6 +1,8 @@
 """从数字画图：散点、曲线、热图、台阶、代价。"""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,17 +17,38 @@ from helpers.pictures.pen import paint
 
 _LOW, _HIGH = 0.76, 0.94  # 七个网络的精度都落在这一段
 
-def dots(values: dict[str, Sequence[float]], label: str) -> Picture:
-    """每个名字一行，每次测量一个点，竖线是平均数；比较差别与波动哪个大。label: 横轴的量和单位。"""
-    with canvas(8.4, 0.45 * len(values) + 0.9, f"{label}：{'、'.join(values)}", layout="tight") as drawn:
+
+class Measured(Protocol):
+    """几次测量：values 是测得的数，mean 是平均数，low、high 是它的区间的两端，可以是无穷。见 Trials。"""
+
+    @property
+    def values(self) -> Sequence[float]: ...
+    @property
+    def mean(self) -> float: ...
+    @property
+    def low(self) -> float: ...
+    @property
+    def high(self) -> float: ...
+
+
+def dots(groups: Mapping[str, Measured], label: str, *, log: bool = False) -> Picture:
+    """每个名字一行：每次测量一个点，竖线是平均数，横线是平均数的区间。
+
+    groups: 名字到几次测量，如 Trials；label: 横轴的量和单位；log: 横轴用对数刻度，只画大于 0 的。
+    """
+    with canvas(8.4, 0.45 * len(groups) + 0.9, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
-        for i, numbers in enumerate(values.values()):
-            mean = float(np.mean(numbers))
-            axes.plot(numbers, [i] * len(numbers), "o", ms=7, color=BLUE, alpha=0.5, mew=0)
-            axes.plot([mean] * 2, [i - 0.3, i + 0.3], color=ORANGE, lw=2)
-            axes.text(mean, i + 0.32, f"{mean:.3g}", ha="center", va="top", fontsize=8)
-        axes.set(ylim=(len(values) - 0.3, -0.5), xlabel=label)
-        axes.set_yticks(range(len(values)), list(values))
+        for i, group in enumerate(groups.values()):
+            axes.plot(group.values, [i] * len(group.values), "o", ms=7, color=BLUE, alpha=0.5, mew=0)
+            if math.isfinite(group.high - group.low):
+                axes.plot([group.low, group.high], [i] * 2, color=ORANGE, lw=1.5, zorder=3)
+            axes.plot([group.mean] * 2, [i - 0.3, i + 0.3], color=ORANGE, lw=2)
+            axes.text(group.mean, i + 0.32, f"{group.mean:.3g}", ha="center", va="top", fontsize=8)
+        if log:
+            axes.set_xscale("log", nonpositive="mask")
+            _plain_numbers(axes.xaxis)
+        axes.set(ylim=(len(groups) - 0.3, -0.5), xlabel=label)
+        axes.set_yticks(range(len(groups)), list(groups))
         axes.grid(axis="x", alpha=0.25)
     return drawn
 

@@ -6,6 +6,7 @@ import torch
 from support.pixels import areas, painted, pixels
 
 from helpers import (
+    Trials,
     cost_shares,
     dots,
     heat_maps,
@@ -23,9 +24,15 @@ FIRST, SECOND = "#1f77b4", "#ff7f0e"  # matplotlib 的 C0、C1
 
 
 def test_the_line_through_the_dots_stands_at_their_mean():
-    one, other = sorted(areas(dots({"甲": [1.0, 3.0, 8.0], "乙": [4.0]}, "秒").png, ORANGE, 20),
+    one, other = sorted(areas(dots({"甲": Trials((4.0, 4.0)), "乙": Trials((4.0,))}, "秒").png, ORANGE, 20),
                         key=lambda area: area.top)
     assert one.middle[0] == other.middle[0] and one.bottom < other.top
+
+
+def test_the_interval_is_as_long_as_it_is():
+    wide, narrow = Trials((1.0, 3.0, 8.0)), Trials((3.0, 4.0, 5.0))
+    one, other = sorted(areas(dots({"甲": wide, "乙": narrow}, "秒").png, ORANGE, 20), key=lambda area: area.top)
+    assert one.width / other.width == pytest.approx((wide.high - wide.low) / (narrow.high - narrow.low), rel=0.03)
 
 
 def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):

@@ -1,0 +1,95 @@
+"""trials.py：区间对着 scipy 的检验，结论对着模拟。"""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from helpers import Trials, trials
+from helpers.experiments.trials import Difference
+
+
+def test_each_seed_is_measured_once_in_order():
+    asked = []
+
+    def measure(seed):
+        asked.append(seed)
+        return seed**2
+
+    found = trials(measure, seeds=4)
+    assert asked == [0, 1, 2, 3] == list(found.seeds) and found.values == (0, 1, 4, 9)
+    assert trials(measure, seeds=(7, 3)).seeds == (7, 3)
+
+
+def test_the_interval_is_the_one_of_the_t_test():
+    found = Trials((1.0, 2.0, 4.0, 4.5), (0, 1, 2, 3))
+    interval = stats.ttest_1samp(found.values, 0).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+    assert found.mean == pytest.approx(np.mean(found.values))
+
+
+def test_pairs_are_by_seed():
+    noise, jitter = np.random.default_rng(0).normal(size=(2, 6))
+    one, other = Trials(2 * noise + 1 + 0.1 * jitter), Trials(2 * noise)
+    difference = one.versus(other)
+    assert difference.larger == 0 and difference.mean == pytest.approx(1, abs=0.2)
+    assert other.versus(one).larger == 1
+    assert one.low < other.high  # 两个区间重叠，成对才看得出
+
+
+def test_the_difference_is_the_paired_t_test():
+    a, b = np.random.default_rng(1).normal(size=(2, 8))
+    interval = stats.ttest_rel(a, b).confidence_interval(0.95)
+    difference = Trials(a).versus(Trials(b))
+    assert (difference.low, difference.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("seeds", [3, 5, 8])
+def test_without_a_difference_few_name_a_winner(seeds):
+    pairs = np.random.default_rng(seeds).normal(size=(2_000, seeds))
+    named = sum(Difference(tuple(pair)).larger is not None for pair in pairs)
+    assert 0.03 * 2_000 < named <= 0.06 * 2_000
+
+
+def test_a_difference_of_two_standard_deviations_is_found():
+    pairs = np.random.default_rng(0).normal(2, size=(2_000, 8))
+    assert sum(Difference(tuple(pair)).larger == 0 for pair in pairs) > 0.98 * 2_000
+
+
+def test_one_seed_decides_nothing():
+    one, other = trials(lambda seed: 1.0, 1), trials(lambda seed: 9.0, 1)
+    assert one.low == -math.inf and one.high == math.inf and one.versus(other).larger is None
+
+
+def test_equal_values_are_certain():
+    same, more = trials(lambda seed: 5), trials(lambda seed: 6)
+    assert same.low == same.high == 5 and more.versus(same).larger == 0 and same.versus(same).larger is None
+
+
+def test_the_sentence_names_the_larger_or_nobody():
+    low, high = trials(lambda seed: seed * 0.01), trials(lambda seed: 1 + seed * 0.02)
+    assert high.versus(low).describe("深", "宽").startswith("深")
+    assert low.versus(high).describe("深", "宽").startswith("宽")
+    assert "看不出" in low.versus(low).describe("深", "宽")
+
+
+@pytest.mark.parametrize("values, seeds", [((), ()), ((1.0,), (0, 1)), ((1.0, 2.0), (0, 0)), ((1.0, math.nan), (0, 1)),
+                                           ((math.inf,), (3,))])
+def test_odd_measurements_are_refused(values, seeds):
+    with pytest.raises(ValueError, match="种子"):
+        Trials(values, seeds)
+
+
+def test_other_seeds_make_no_pair():
+    with pytest.raises(ValueError, match="成一对"):
+        trials(lambda seed: 1, 3).versus(trials(lambda seed: 1, 4))
+
+
+def test_a_new_value_is_expected_where_the_others_lie():
+    dice = np.random.default_rng(0)
+    hits = [Trials(values[:5]).expects(values[5]) for values in dice.normal(10, size=(2_000, 6))]
+    assert np.mean(hits) > 0.995
+    found = Trials((10.0, 11.0, 9.0, 10.5, 9.5))
+    assert found.expects(10.2) and not found.expects(20)
+    assert Trials((0.1, 0.1)).expects(0.1) and not Trials((0.1, 0.1)).expects(0.2)
