@@ -1,5 +1,6 @@
 """形状走不通时说什么：停在哪里，毛病是什么，怎么改。"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -63,15 +64,20 @@ class Place(NamedTuple):
 class ShapeError(ValueError):
     """形状走不通。
 
-    shape: 输入形状；fault: 毛病；place: 停在哪一层，还没有进入任何一层就是 None；last: 最后走通的层，没有就是 None。
+    shape: 输入形状；fault: 毛病；place: 停在哪一层，还没有进入任何一层就是 None；layers: 走通的几层，没有就是空的。
     sizes: (最小, 最大) 走得通的边长，见 `input_sizes`；与大小无关，或者没有一个走得通，就是 None。
     """
 
     sizes: tuple[int, int | None] | None = None
 
-    def __init__(self, shape: Shape, fault: Fault, place: Place | None, last: Layer | None):
-        super().__init__(shape, fault, place, last)
-        self.shape, self.fault, self.place, self.last = tuple(shape), fault, place, last
+    def __init__(self, shape: Shape, fault: Fault, place: Place | None, layers: Sequence[Layer]):
+        super().__init__(shape, fault, place, layers)
+        self.shape, self.fault, self.place, self.layers = tuple(shape), fault, place, tuple(layers)
+
+    @property
+    def last(self) -> Layer | None:
+        """最后走通的层，没有就是 None。"""
+        return self.layers[-1] if self.layers else None
 
     def __str__(self) -> str:
         where = last = sizes = ""

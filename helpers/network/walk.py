@@ -134,7 +134,7 @@ class Meter(Watcher):
             call = self._open[-1]
             place = Place(call.name, type(call.module).__name__, call.in_shape)
             fault = diagnose(error, self.running, call.module, call.in_shape)
-        return ShapeError(shape, fault, place, self.layers[-1] if self.layers else None)
+        return ShapeError(shape, fault, place, self.layers)
 
 
 def _macs(op: Any, args: tuple, out: Any) -> int:

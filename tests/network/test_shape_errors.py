@@ -34,6 +34,12 @@ def test_a_wrong_size_names_the_layers_the_shapes_and_the_change(size, direction
         "高和宽相等时，这个网络走得通的边长是 28 到 31。")
 
 
+def test_the_layers_before_the_mistake_are_told():
+    net = lenet()
+    assert list(failure(net, (1, 1, 20, 20)).layers) == list(trace(net[:7], (1, 1, 20, 20)))
+    assert failure(nn.Sequential(nn.Conv2d(2, 3, 1)), (1, 1, 8, 8)).layers == ()
+
+
 CONV = nn.Conv2d(1, 6, 3)
 
 
