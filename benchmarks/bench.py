@@ -32,7 +32,7 @@ from report import report, write_readme
 
 from helpers import NETWORKS, fast_dtype, load, pick_device
 from helpers.data.fashion import FILES
-from helpers.machine.device import dtype_name
+from helpers.machine.device import dtype_name, processor
 from helpers.paths import FASHION_MNIST
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -192,12 +192,8 @@ def unpack(folder: Path) -> None:
 
 def machine() -> dict[str, Any]:
     """在什么机器上、用什么版本。"""
-    cpu = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        names = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                 if line.startswith("model name")]
-        cpu = names[0] if names else cpu
-    return {"cpu": cpu, "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"cpu": processor(), "cores": cores,
             "memory": psutil.virtual_memory().total, "device": pick_device().type, "date": str(date.today()),
             "gpu": torch.cuda.get_device_name() if pick_device().type == "cuda" else None,
             "dtype": dtype_name(fast_dtype(pick_device())), "system": platform.platform(terse=True),

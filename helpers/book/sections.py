@@ -1,6 +1,7 @@
 """书的七节，和从笔记本里取出的网络：测试、基准、命令行和后面的笔记本都用它。"""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -50,14 +51,20 @@ def find(number: str) -> Path:
     return path
 
 
+def net_cells(number: str) -> Iterator[tuple[str, str]]:
+    """一节里带 `net` 标签的单元格：(在哪里, 代码)。"""
+    path = find(number)
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]  # 导入 nbformat 要一秒多
+    for i, cell in enumerate(cells, start=1):
+        if cell["cell_type"] == "code" and "net" in cell["metadata"].get("tags", ()):
+            yield f"{path.name}，第 {i} 个单元格", "".join(cell["source"])
+
+
 @cache
 def load(number: str) -> ModuleType:
     """依次执行一节里带 `net` 标签的整个单元格，返回它们定义的名字，如 `load("7.1").lenet`。"""
-    path = find(number)
-    module = ModuleType(path.stem)
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]  # 导入 nbformat 要一秒多
+    module = ModuleType(find(number).stem)
     with torch.random.fork_rng(devices=[]):  # 单元格里的 manual_seed 不该影响调用者
-        for i, cell in enumerate(cells, start=1):
-            if cell["cell_type"] == "code" and "net" in cell["metadata"].get("tags", ()):
-                exec(compile("".join(cell["source"]), f"{path.name}，第 {i} 个单元格", "exec"), module.__dict__)
+        for place, code in net_cells(number):
+            exec(compile(code, place, "exec"), module.__dict__)
     return module

@@ -3,8 +3,12 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from numbers import Integral
+from typing import Any
 
 CONFIDENCE = 0.95
+_HUGE = 1e150  # 再大，平方就溢出，算不出标准差
 
 
 @dataclass(frozen=True)
@@ -12,20 +16,19 @@ class Trials:
     """几次测量，一个种子一次。
 
     values: 测得的数，没有 NaN 和无穷大；seeds: 各自的种子，与 values 等长，不重复，默认 0、1、2……
+    不是这样时抛出 ValueError。
     """
 
     values: Sequence[float]
     seeds: Sequence[int] = ()
 
     def __post_init__(self):
-        object.__setattr__(self, "values", tuple(self.values))
-        object.__setattr__(self, "seeds", tuple(self.seeds) or tuple(range(len(self.values))))
-        if len(self.values) != len(self.seeds) or len(set(self.seeds)) != len(self.seeds) or not self.seeds:
-            raise ValueError(f"一个种子一个数，种子不重复；收到 {len(self.values)} 个数，种子 {list(self.seeds)}。")
-        for seed, value in zip(self.seeds, self.values, strict=True):
-            if not math.isfinite(value):
-                raise ValueError(f"种子 {seed} 测得 {value}，算不出平均数。让 measure 换一个总是有数的量，"
-                                 "例如精度；损失会溢出的，就数溢出了几次。")
+        values, seeds = tuple(self.values), tuple(self.seeds) or tuple(range(len(self.values)))
+        if len(values) != len(seeds) or len(set(seeds)) != len(seeds) or not seeds:
+            raise ValueError(f"一个种子一个数，种子不重复；收到 {len(values)} 个数，种子 {list(seeds)}。")
+        object.__setattr__(self, "seeds", seeds)
+        object.__setattr__(self, "values", tuple(number(value, f"种子 {seed} ")
+                                                 for seed, value in zip(seeds, values, strict=True)))
 
     @property
     def mean(self) -> float:
@@ -43,11 +46,12 @@ class Trials:
         return _interval(self.values)[1]
 
     def versus(self, other: "Trials") -> "Difference":
-        """与另一边比：同一个种子的两次成一对。两边的种子不同时抛出 ValueError。"""
-        if self.seeds != other.seeds:
+        """与另一边比：同一个种子的两次成一对，次序不论。两边的种子不同时抛出 ValueError。"""
+        theirs = dict(zip(other.seeds, other.values, strict=True))
+        if {*self.seeds} != {*theirs}:
             raise ValueError(f"同一个种子的两次才成一对：这边的种子是 {list(self.seeds)}，"
                              f"那边是 {list(other.seeds)}。两边用同样的种子再测。")
-        return Difference(tuple(a - b for a, b in zip(self.values, other.values, strict=True)))
+        return Difference(tuple(value - theirs[seed] for seed, value in zip(self.seeds, self.values, strict=True)))
 
     def expects(self, value: float) -> bool:
         """再做一次，得到这个数，是不是意料之中：在 99.9 % 的预测区间里，或者与平均数相差不到百分之一。"""
@@ -56,7 +60,7 @@ class Trials:
         return abs(value - self.mean) <= max(reach, 0.01 * abs(self.mean))
 
     def __str__(self) -> str:
-        return f"{self.mean:.3g}（{_between(self.low, self.high)}，{len(self.values)} 个种子）"
+        return f"{self.mean:.3g}（{_between(self)}，{len(self.values)} 个种子）"
 
 
 @dataclass(frozen=True)
@@ -83,13 +87,14 @@ class Difference:
     @property
     def larger(self) -> int | None:
         """哪一边大：0 是前一边，1 是后一边；区间里有 0，就看不出，是 None。"""
-        return 0 if self.low > 0 else 1 if self.high < 0 else None
+        low, high = _interval(self.values)
+        return 0 if low > 0 else 1 if high < 0 else None
 
     def describe(self, first: str, second: str) -> str:
         """一句话：谁大、大多少；看不出就说看不出。first, second: 两边的名字。"""
-        tail = f"{_between(self.low, self.high)}，{len(self.values)} 对"
+        tail = f"{_between(self)}，{len(self.values)} 对"
         if self.larger is None:
-            return f"看不出：{first} − {second} = {self.mean:+.3g}（{tail}），区间里有 0"
+            return f"看不出：{first} − {second} = {self.mean:+.3g}（{tail}）" + "，区间里有 0" * (len(self.values) > 1)
         winner, loser = (first, second) if self.larger == 0 else (second, first)
         return f"{winner}比{loser}大 {abs(self.mean):.3g}：{first} − {second} = {self.mean:+.3g}（{tail}）"
 
@@ -100,10 +105,24 @@ class Difference:
 def trials(measure: Callable[[int], float], seeds: int | Iterable[int] = 5) -> Trials:
     """用每个种子各测一次：measure(seed) 返回一个数，它自己拿这个种子去 torch.manual_seed。
 
-    seeds: 几个种子（0、1、2……），或者就是那些种子。
+    seeds: 几个种子（0、1、2……），或者就是那些种子；不是这样，或者测得的不是数时抛出 ValueError。
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
-    return Trials([float(measure(seed)) for seed in chosen], chosen)
+    chosen = tuple(range(seeds) if isinstance(seeds, Integral) else seeds if isinstance(seeds, Iterable) else ())
+    if not chosen or not all(isinstance(seed, Integral) for seed in chosen):
+        raise ValueError(f"seeds 应当是一个正整数（几个种子），或者一串整数（就是那些种子），收到的是 {seeds!r}。")
+    return Trials([measure(int(seed)) for seed in chosen], chosen)
+
+
+def number(value: Any, where: str = "") -> float:
+    """测得的一个数；不是数，或者是 NaN、无穷大时抛出 ValueError。where: 哪一次测的，写在话的开头。"""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError：不止一个数的张量
+        raise ValueError(f"{where}测得的应当是一个数，收到的是 {value!r:.60}。") from error
+    if not abs(found) < _HUGE:
+        raise ValueError(f"{where}测得 {found}，算不出平均数。让 measure 换一个总是有数的量，例如精度；"
+                         "损失会溢出的，就数溢出了几次。")
+    return found
 
 
 def _interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -113,10 +132,19 @@ def _interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
         return -math.inf, math.inf
-    error = float(stats.sem(values))
-    low, high = stats.t.interval(confidence, len(values) - 1, loc=mean, scale=error) if error else (mean, mean)
-    return float(low), float(high)
+    reach = _quantile(len(values) - 1, confidence) * float(stats.sem(values))
+    return mean - reach, mean + reach
 
 
-def _between(low: float, high: float) -> str:
-    return f"{100 * CONFIDENCE:g} % 区间 {low:.3g} 到 {high:.3g}"
+@cache
+def _quantile(freedom: int, confidence: float) -> float:
+    """中间的 confidence 那么多，到标准误差的几倍为止。"""
+    from scipy import stats
+
+    return float(stats.t.interval(confidence, freedom)[1])
+
+
+def _between(measured: Trials | Difference) -> str:
+    if len(measured.values) == 1:
+        return "只有一次，没有区间"
+    return f"{100 * CONFIDENCE:g} % 区间 {measured.low:.3g} 到 {measured.high:.3g}"

@@ -1,7 +1,10 @@
 """用哪个设备、什么精度、多少内存。"""
 
+import platform
 import warnings
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import psutil
 import torch
@@ -62,5 +65,15 @@ def megabytes(size: float) -> str:
 def describe_machine() -> str:
     """这台机器几个字：在什么上算，什么精度。"""
     device = pick_device()
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU {torch.get_num_threads()} 核"
+    name = (torch.cuda.get_device_name(device) if device.type == "cuda" else
+            f"{processor()}，{torch.get_num_threads()} 个线程")
     return f"{name}，{dtype_name(fast_dtype(device))}"
+
+
+def processor() -> str:
+    """处理器的名字，如 "AMD EPYC"。"""
+    with suppress(OSError):  # 只有 Linux 有这个文件，别的系统 platform 知道
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

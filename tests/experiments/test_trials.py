@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 
 from helpers import Trials, trials
@@ -53,13 +54,17 @@ def test_without_a_difference_few_name_a_winner(seeds):
 
 
 def test_a_difference_of_two_standard_deviations_is_found():
-    pairs = np.random.default_rng(0).normal(2, size=(2_000, 8))
-    assert sum(Difference(tuple(pair)).larger == 0 for pair in pairs) > 0.98 * 2_000
+    """差自己的标准差的两倍；或者两边各自的，那时差的标准差是它的 √2 倍。"""
+    dice = np.random.default_rng(0)
+    assert sum(Difference(tuple(pair)).larger == 0 for pair in dice.normal(2, size=(2_000, 8))) > 0.98 * 2_000
+    high, low = dice.normal(2, size=(2_000, 8)), dice.normal(size=(2_000, 8))
+    assert sum(Trials(a).versus(Trials(b)).larger == 0 for a, b in zip(high, low, strict=True)) > 0.9 * 2_000
 
 
 def test_one_seed_decides_nothing():
     one, other = trials(lambda seed: 1.0, 1), trials(lambda seed: 9.0, 1)
     assert one.low == -math.inf and one.high == math.inf and one.versus(other).larger is None
+    assert "inf" not in str(one) + str(one.versus(other)) and "看不出" in str(one.versus(other))
 
 
 def test_equal_values_are_certain():
@@ -75,15 +80,35 @@ def test_the_sentence_names_the_larger_or_nobody():
 
 
 @pytest.mark.parametrize("values, seeds", [((), ()), ((1.0,), (0, 1)), ((1.0, 2.0), (0, 0)), ((1.0, math.nan), (0, 1)),
-                                           ((math.inf,), (3,))])
+                                           ((math.inf,), (3,)), ((1e200, 1e200), ()), ((None,), ()), (("x",), ()),
+                                           ((torch.ones(2),), ()), (({"精度": 1},), ())])
 def test_odd_measurements_are_refused(values, seeds):
     with pytest.raises(ValueError, match="种子"):
         Trials(values, seeds)
 
 
+@pytest.mark.parametrize("seeds", [0, -1, 2.5, "ab", None, (0, "1"), ()])
+def test_odd_seeds_are_refused_before_anything_is_measured(seeds):
+    asked = []
+    with pytest.raises(ValueError, match="seeds"):
+        trials(asked.append, seeds)
+    assert not asked
+
+
+def test_numbers_of_other_libraries_are_numbers():
+    found = trials(lambda seed: torch.tensor(0.5) if seed else np.float32(1.5), np.int64(2))
+    assert found.values == (1.5, 0.5) and all(type(value) is float for value in found.values) and found.mean == 1
+
+
+def test_pairs_are_by_seed_in_any_order():
+    one, other = Trials((1.0, 2.0, 4.0), (7, 3, 5)), Trials((40.0, 10.0, 20.0), (5, 7, 3))
+    assert one.versus(other).values == (-9, -18, -36)
+
+
 def test_other_seeds_make_no_pair():
-    with pytest.raises(ValueError, match="成一对"):
-        trials(lambda seed: 1, 3).versus(trials(lambda seed: 1, 4))
+    for seeds in (4, (0, 1, 3)):
+        with pytest.raises(ValueError, match="成一对"):
+            trials(lambda seed: 1, 3).versus(trials(lambda seed: 1, seeds))
 
 
 def test_a_new_value_is_expected_where_the_others_lie():

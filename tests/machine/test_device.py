@@ -1,11 +1,13 @@
 """device.py：坏了的 CUDA，硬件擅长的精度，字节数的写法。"""
 
+import platform
+
 import psutil
 import pytest
 import torch
 
 from helpers import fast_dtype, pick_device
-from helpers.machine.device import megabytes, memory_limit
+from helpers.machine.device import describe_machine, megabytes, memory_limit, processor
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,12 @@ def test_the_limit_is_what_is_free():
     (0, "0.0 MB"), (1_250_000, "1.2 MB"), (999.9e6, "999.9 MB"), (1e9, "1.0 GB"), (1234.5e9, "1,234.5 GB")])
 def test_bytes_are_written_in_powers_of_ten(size, text):
     assert megabytes(size) == text
+
+
+def test_the_machine_is_named(monkeypatch):
+    assert processor() in describe_machine() and f"{torch.get_num_threads()} 个线程" in describe_machine()
+
+    def gone(*arguments, **options):
+        raise FileNotFoundError
+    monkeypatch.setattr("helpers.machine.device.Path.read_text", gone)
+    assert processor() == (platform.processor() or platform.machine())
