@@ -16,6 +16,8 @@ from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare
                               line_chart, map_grid, partial_sum, receptive_fields, skip_paths, stage_columns,
                               staircase, trade_offs, windows)
 from helpers.network.forecast import Forecast, forecast
+from helpers.network.inside import Explanation, explain
+from helpers.network.recording import record
 from helpers.experiments.trials import Trials, trials
 from helpers.experiments.records import recorded
 from helpers.experiments.plan import Plan, budget
@@ -40,6 +42,7 @@ __all__ = [
     "confusion_matrix", "data_flow", "gallery", "image_grid", "map_grid", "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
     "Forecast", "forecast",
+    "Explanation", "explain", "record",
     "Trials", "trials", "recorded",
     "Plan", "budget",
     "dead_relus", "diagnose",

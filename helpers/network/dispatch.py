@@ -78,6 +78,9 @@ class Watcher(TorchDispatchMode):
     def watch(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         """一个运算算完了。op: 如 aten.mm；out: 它的结果，一个张量或几个。"""
 
+    def before(self, op: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+        """下一个运算要开始了。"""
+
     def before_random(self) -> None:
         """下一个运算要抽随机数。"""
 
@@ -90,6 +93,7 @@ class Watcher(TorchDispatchMode):
         if _RANDOM in func.tags:
             self.before_random()
         self.running = op, args
+        self.before(op, args, kwargs)
         out = _shortcut(op, args, kwargs)
         if out is NotImplemented:
             out = func(*args, **kwargs)
