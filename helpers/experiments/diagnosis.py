@@ -22,15 +22,15 @@ def diagnose(run: Run, net: nn.Module | None = None, data: Split | None = None) 
     """
     if run.ended in _BROKEN_OFF:
         return [_BROKEN_OFF[run.ended](run)]
-    if run.too_short:
+    if run.last is None or run.too_short:
         return []
-    chance = 1 / run.classes
-    stuck = run.points[-1].train_acc < 1.5 * chance
-    if stuck and max(point.train_acc for point in run.points) > 3 * chance:
+    chance, own = 1 / run.classes, [point.train_acc for point in run.points]
+    if own[-1] < 1.5 * chance and max(own) > 3 * chance:
         return [_collapse(run)]
+    stuck = run.last.train_acc < 1.5 * chance
     with torch.autocast(run.device, getattr(torch, run.dtype), enabled=run.dtype != "float32"):  # 与训练时一样快
         if stuck:
-            return [_stuck(run, net, data)]
+            return [_stuck(run, run.last, net, data)]
         return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
 
 
@@ -64,10 +64,10 @@ def _book_lr(run: Run) -> str:
     return f"（书上是 {run.book_recipe['lr']:g}）" if run.book_recipe and _lr(run) != run.book_recipe["lr"] else ""
 
 
-def _stuck(run: Run, net: nn.Module | None, data: Split | None) -> Finding:
+def _stuck(run: Run, last: Point, net: nn.Module | None, data: Split | None) -> Finding:
     """停在随机猜的原因，从确定的到可能的；10 类时损失是 ln 10，精度是 1/10。"""
-    where = (f"损失停在 {run.points[-1].loss:.3f}（ln {run.classes} ≈ {math.log(run.classes):.3f}），"
-             f"精度停在 {run.points[-1].train_acc:.3f}，就是随机猜；")
+    where = (f"损失停在 {last.loss:.3f}（ln {run.classes} ≈ {math.log(run.classes):.3f}），"
+             f"精度停在 {last.train_acc:.3f}，就是随机猜；")
     cause = _dead(run, net, data) or _wrong_setting(run) or _needs_more_steps(run)
     return cause if cause.kind == "warming_up" else Finding(cause.kind, where + cause.symptom, cause.remedy)
 
@@ -163,14 +163,9 @@ def _missing(net: nn.Module | None, data: Split | None) -> list[Finding]:
                     "换一个种子，或减小学习率，重新初始化再训练")]
 
 
-def _ends(run: Run) -> list[Point]:
-    """每一轮最后的一点。"""
-    return [point for point in run.points if point.test_acc is not None]
-
-
 def _bumps(run: Run) -> list[Finding]:
     """损失升了一截。"""
-    for before, after in pairwise(_ends(run)):
+    for before, after in pairwise(run.ends):
         if after.loss > 1.25 * before.loss and after.loss > 0.3:
             return [Finding("lr_too_large", f"第 {after.epoch:.0f} 轮的损失从 {before.loss:.2f} 升到 {after.loss:.2f}，"
                             f"学习率 {_lr(run):g} 偏大", "减半试试")]
@@ -179,7 +174,7 @@ def _bumps(run: Run) -> list[Finding]:
 
 def _slow(run: Run) -> list[Finding]:
     """打算训练的都训练完了，还远没有学够：是还在降，还是停住了。别的数据集该学到多少，这里不知道。"""
-    ends = _ends(run)
+    ends = run.ends
     if "folder" in run.recipe or not run.finished or len(ends) < 2 or ends[-1].train_acc > 0.65:
         return []
     last, fall = ends[-1], 1 - ends[-1].loss / ends[-2].loss
@@ -195,7 +190,7 @@ def _slow(run: Run) -> list[Finding]:
 
 def _overfit(run: Run) -> list[Finding]:
     """训练精度远高于测试精度；测试精度会跳，取最后三轮最高的。"""
-    ends = _ends(run)
+    ends = run.ends
     best = max((point.test_acc or 0.0 for point in ends[-3:]), default=1.0)
     if not ends or ends[-1].train_acc - best < 0.12:
         return []

@@ -75,8 +75,13 @@ class Run:
 
     @property
     def last(self) -> Point | None:
-        """曲线的最后一点。"""
-        return self.points[-1] if self.points else None
+        """曲线的最后一点；停在一轮结束时，损失和训练精度是整轮的。"""
+        return self.points[-1].whole if self.points else None
+
+    @property
+    def ends(self) -> list[Point]:
+        """每一轮结束时的点，损失和训练精度是整轮的。"""
+        return [point.whole for point in self.points if point.test_acc is not None]
 
     @property
     def test_acc(self) -> float | None:
@@ -102,11 +107,6 @@ class Run:
     def condition(self) -> str:
         """几个字：第一条诊断的名字；没有毛病是「正常」，走得太短是「还看不出来」。"""
         return self.findings[0].title if self.findings else "还看不出来" if self.too_short else "正常"
-
-    @property
-    def changed(self) -> dict[str, tuple[Any, Any]]:
-        """与书上不同的设置：名字到 (书上的, 这次的)。"""
-        return differences(self.recipe, self.book_recipe)
 
     @property
     def name(self) -> str:

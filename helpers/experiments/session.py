@@ -97,7 +97,7 @@ class Session:
         if error is not None:
             self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "error")
         if self.ended == "done":
-            self.note = self.band.sentence(getattr(self.points[-1], self.band.metric)) if self.band else ""
+            self.note = self.band.sentence(getattr(self.points[-1].whole, self.band.metric)) if self.band else ""
         elif self.ended == "interrupted":
             epoch = self.points[-1].epoch if self.points else 0
             self.note = f"在第 {epoch:.3g} 轮中断，已有的曲线和权重都留着。"

@@ -5,7 +5,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,6 +14,8 @@ from helpers.experiments.atomic import writing
 from helpers.experiments.run import Finding, Run
 from helpers.paths import runs_folder
 from helpers.training.loop import Point
+
+_COLUMNS = ("epoch", "loss", "train_acc", "test_acc", "epoch_loss", "epoch_acc")
 
 
 def save(run: Run, folder: Path | None = None, path: Path | None = None) -> Path | None:
@@ -65,13 +67,16 @@ def saved_runs(network: str | None = None, folder: Path | None = None) -> list[R
 
 
 def restore(content: dict[str, Any]) -> Run:
-    """文件里的内容变回 Run；以前的版本存下的也认得：那时诊断是句子，书上的配方叫 book。"""
+    """文件里的内容变回 Run；以前的版本存下的也认得：那时诊断是句子，书上的配方叫 book，一点记的是一轮开头到此刻。"""
     content = dict(content)
     if "book" in content:
         content["book_recipe"] = content.pop("book")
         content["classes"] = content["recipe"].get("num_classes", 10)
         content["saturating"] = content["network"] == "lenet"
+    running = not any("epoch_loss" in point for point in content["points"])
     content["points"] = [_point(**point) for point in content["points"]]
+    if running and "loop" not in content["seconds"]:  # 读者自己的循环怎样算的，这里不知道
+        content["points"] = _apart(content["points"], content["recipe"])
     content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
                                 for each in content["findings"])
     return Run(**{field.name: content[field.name] for field in fields(Run) if field.name in content})
@@ -82,17 +87,31 @@ def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: An
     return Point(epoch, math.nan if loss is None else loss, math.nan if train_acc is None else train_acc, **rest)
 
 
+def _apart(points: list[Point], recipe: dict[str, Any]) -> list[Point]:
+    """从一轮开头算起的平均，换成每一段自己的；一轮结束时的那个平均就是整轮的。"""
+    batches, found, before = math.ceil(recipe["images"] / recipe["batch_size"]), [], (0, 0.0, 0.0)
+    for point in points:
+        batch = round((point.epoch - math.ceil(point.epoch) + 1) * batches)
+        seen = min(batch * recipe["batch_size"], recipe["images"])
+        now = seen, seen * point.loss, seen * point.train_acc
+        images, loss, hits = (a - b for a, b in zip(now, before, strict=True))
+        own = replace(point, loss=loss / images, train_acc=round(hits / images, 6))
+        ended = point.test_acc is not None
+        found.append(replace(own, epoch_loss=point.loss, epoch_acc=point.train_acc) if ended else own)
+        before = (0, 0.0, 0.0) if ended else now
+    return found
+
+
 def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
     """把曲线写成 CSV，一行一个点，前面是这次训练的设置；Excel 打开就有汉字。"""
     path, runs = Path(path), list(runs)
     names = list(dict.fromkeys(name for run in runs for name in run.recipe))
     with path.open("w", newline="", encoding="utf-8-sig") as file:
         writer = csv.writer(file)
-        writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names,
-                         "epoch", "loss", "train_acc", "test_acc"])
+        writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names, *_COLUMNS])
         for i, run in enumerate(runs, start=1):
             for point in run.points:
                 writer.writerow([i, run.network, run.started, run.device, run.dtype, run.seed,
                                  *(run.recipe.get(name, "") for name in names),
-                                 point.epoch, point.loss, point.train_acc, point.test_acc])
+                                 *(getattr(point, name) for name in _COLUMNS)])
     return path

@@ -149,7 +149,7 @@ class LivePlot:
         """此刻的一行字：轮数、损失、精度。"""
         if not self.points:
             return f"准备训练 {self.num_epochs} 轮"
-        point = self.points[-1]
+        point = self.points[-1].whole
         test = [p.test_acc for p in self.points if p.test_acc is not None]
         text = f"第 {point.epoch:.3g}/{self.num_epochs} 轮   损失 {point.loss:.3f}   训练精度 {point.train_acc:.3f}"
         return text + (f"   测试精度 {test[-1]:.3f}" if test else "")

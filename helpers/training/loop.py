@@ -3,7 +3,7 @@
 import gc
 import math
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +25,11 @@ class Point:
     """曲线上的一点。
 
     epoch: 已经训练的轮数，如 2.4。
-    loss: 这一轮到此刻的平均训练损失（交叉熵，单位 nat；随机猜 10 类是 ln 10 ≈ 2.303）。
-    train_acc: 这一轮到此刻的训练精度，0–1，在更新参数之前预测，与书上的算法相同。
+    loss: 上一点到此刻的平均训练损失（交叉熵，单位 nat；随机猜 10 类是 ln 10 ≈ 2.303）。
+    train_acc: 上一点到此刻的训练精度，0–1，在更新参数之前预测，与书上的算法相同。
     test_acc: 测试精度，0–1；只有一轮结束时才有，其余为 None。
     lr: 此刻的学习率；没有记就是 None。
+    epoch_loss, epoch_acc: 整轮的平均损失和训练精度，书上报告的就是它们；只有一轮结束时才有，没有算也是 None。
     """
 
     epoch: float
@@ -36,6 +37,15 @@ class Point:
     train_acc: float
     test_acc: float | None = None
     lr: float | None = None
+    epoch_loss: float | None = None
+    epoch_acc: float | None = None
+
+    @property
+    def whole(self) -> "Point":
+        """表格和判断用的：一轮结束时，损失和训练精度换成整轮的；一轮中间的（和没有算的）就是它自己。"""
+        if self.epoch_loss is None or self.epoch_acc is None:
+            return self
+        return replace(self, loss=self.epoch_loss, train_acc=self.epoch_acc)
 
 
 @dataclass
@@ -43,7 +53,8 @@ class Position:
     """训练走到了哪里；每一步之后都是准的，存下来就能从这里接着训练。
 
     epoch: 训练完的轮数；batch: 这一轮走完的批数；order: 这一轮的次序，还没有开始就是 None；
-    sums: 这一轮到此刻的 (损失之和, 答对的张数)，float32；seen: 这一轮看过的张数；都是这个进程自己的。
+    sums: 上一点到此刻的 (损失之和, 答对的张数)，float32；seen: 上一点到此刻看过的张数；都是这个进程自己的。
+    earlier_sums, earlier_seen: 这一轮在上一点之前的，同样的两样。
     lr: 最后一步的学习率。
     """
 
@@ -52,6 +63,8 @@ class Position:
     order: Tensor | None = None
     sums: Tensor | None = None
     seen: int = 0
+    earlier_sums: Tensor | None = None
+    earlier_seen: int = 0
     lr: float | None = None
 
 
@@ -96,9 +109,10 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     for epoch in range(here.epoch, num_epochs):
         yield from _train(update, step, train, lr, reports)
         hits = yield from _evaluate(net, test, dtype, gauge)
-        loss, train_acc = update.means()
+        last_part = update.means()
+        update.mark()
         here.epoch, here.order = epoch + 1, None
-        yield Point(epoch + 1.0, loss, train_acc, hits.item() / test.images, here.lr)
+        yield Point(epoch + 1.0, *last_part, hits.item() / test.images, here.lr, *update.epoch_means())
         gauge.lap("drawing")
 
 
@@ -112,10 +126,10 @@ class Update:
     def __init__(self, net: nn.Module, device: torch.device, dtype: torch.dtype, gauge: Gauge, position: Position):
         net.to(device).to(memory_format=torch.channels_last)
         self.net, self.dtype, self.gauge, self.position = parallel(net, device), dtype, gauge, position
-        self.lr, self.sums = torch.ones((), device=device), torch.zeros(2, device=device)
-        if position.sums is not None:
-            self.sums.copy_(position.sums)
-        position.sums = self.sums
+        self.lr = torch.ones((), device=device)
+        self.sums, self.earlier = (torch.zeros(2, device=device) if sums is None else sums.to(device)
+                                   for sums in (position.sums, position.earlier_sums))
+        position.sums, position.earlier_sums = self.sums, self.earlier
         self.optimizer = torch.optim.SGD(net.parameters(), lr=self.lr, fused=True)
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
@@ -131,9 +145,32 @@ class Update:
         return loss
 
     def means(self) -> tuple[float, float]:
-        """这一轮到此刻，全体进程的平均损失和精度。"""
-        loss, hits = (all_sum(self.sums.clone()) / (self.position.seen * world_size())).tolist()
-        return loss, hits
+        """上一点到此刻，全体进程的平均损失和精度。"""
+        return _means(self.sums, self.position.seen)
+
+    def epoch_means(self) -> tuple[float, float]:
+        """这一轮到上一点，全体进程的平均损失和精度。"""
+        return _means(self.earlier, self.position.earlier_seen)
+
+    def mark(self) -> None:
+        """这里是一点：以后的从头数起。"""
+        here = self.position
+        self.earlier += self.sums
+        here.earlier_seen += here.seen
+        self.sums.zero_()
+        here.seen = 0
+
+    def start_epoch(self) -> None:
+        """新的一轮：一切从头数起。"""
+        here = self.position
+        here.batch = here.seen = here.earlier_seen = 0
+        self.sums.zero_()
+        self.earlier.zero_()
+
+
+def _means(sums: Tensor, seen: int) -> tuple[float, float]:
+    loss, acc = (all_sum(sums.clone()) / (seen * world_size())).tolist()
+    return loss, acc
 
 
 def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Split, lr: Rate,
@@ -141,8 +178,8 @@ def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Spli
     """一轮（或者它剩下的一半），每批交还一次控制；最后一批不报告，评估之后再说。"""
     here, gauge = update.position, update.gauge
     if here.order is None:
-        here.order, here.batch, here.seen = train.order(), 0, 0
-        update.sums.zero_()
+        here.order = train.order()
+        update.start_epoch()
     update.net.train()
     for X, y in train.batches(here.order, here.batch):
         gauge.lap("data")
@@ -153,11 +190,13 @@ def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Spli
         here.seen += len(y)
         gauge.lap("steps")
         epoch, point = here.epoch + here.batch / len(train), None
-        if here.batch * reports // len(train) > (here.batch - 1) * reports // len(train):
+        if here.batch * reports // len(train) > (here.batch - 1) * reports // len(train):  # 最后一批总是成立
             point = Point(epoch, *update.means(), lr=here.lr)
             gauge.lap("steps")
         _check_finite(loss, point, epoch, here.lr)
         if here.batch < len(train):
+            if point is not None:
+                update.mark()
             yield point
             gauge.lap("drawing")
 

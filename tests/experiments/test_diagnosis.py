@@ -106,6 +106,11 @@ def test_shapes_of_curves(points, kind):
     assert kind in kinds(diagnose(run))
 
 
+def test_a_collapse_within_the_last_epoch_is_seen_though_the_mean_hides_it():
+    points = [*curve(0.6, 0.4, acc=0.85), Point(2.5, 0.4, 0.86), Point(3.0, 2.4, 0.11, 0.1, 0.05, 1.4, 0.49)]
+    assert kinds(diagnose(replace(HEALTHY[-1], points=points))) == ["collapse"]
+
+
 def test_a_run_out_of_memory_names_a_batch_that_fits():
     run = replace(HEALTHY[0], ended="memory", memory=HEALTHY[0].memory | {"largest_batch": 40})
     [finding] = diagnose(replace(run, recipe=run.recipe | {"batch_size": 128}))

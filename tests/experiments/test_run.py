@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
+from helpers.experiments.settings import differences
 from helpers.experiments.store import restore, save
 from helpers.paths import runs_folder
 from helpers.training.loop import Point
@@ -30,6 +31,11 @@ def run(plan):
     torch.manual_seed(3)
     net = lenet().apply(plan.init)
     return train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=3)
+
+
+def changed(run):
+    """与书上不同的设置：名字到 (书上的, 这次的)。"""
+    return differences(run.recipe, run.book_recipe)
 
 
 def test_a_run_knows_what_was_done(run):
@@ -74,17 +80,32 @@ def test_runs_of_an_earlier_version_come_back(run):
     assert str(again.findings[0]) == "平台期：损失停在 1.2；减半试试。"
 
 
+def test_running_means_of_an_earlier_version_are_taken_apart(run):
+    """那时一点记的是一轮开头到此刻的平均。320 张、每批 32 张、每轮五个点：一点两批。"""
+    content = json.loads(json.dumps(asdict(run)))
+    for i, point in enumerate(content["points"]):
+        part = run.points[i // 5 * 5:i + 1]
+        del point["epoch_loss"], point["epoch_acc"]
+        for name in ("loss", "train_acc"):
+            point[name] = sum(getattr(each, name) for each in part) / len(part)
+    for point, expected in zip(restore(content).points, run.points, strict=True):
+        assert (point.loss, point.train_acc) == pytest.approx((expected.loss, expected.train_acc), abs=1e-5)
+        assert (point.test_acc, point.epoch_acc) == (expected.test_acc, pytest.approx(expected.epoch_acc, abs=1e-5))
+    own = restore(content | {"seconds": {"loop": 1.0}}).points  # 自己的循环怎样算的，不知道
+    assert [each.loss for each in own] == [each["loss"] for each in content["points"]] and own[-1].whole == own[-1]
+
+
 def test_the_arguments_count_not_the_plan(plan):
     run = train(lenet(), *fashion_mnist(16, images=160), lr=0.2, num_epochs=1, plan=plan)
     assert (run.recipe["batch_size"], run.recipe["images"], run.recipe["lr"]) == (16, 160, 0.2)
-    assert run.recipe["init"] == "default" and run.changed["init"] == ("xavier", "default")
+    assert run.recipe["init"] == "default" and changed(run)["init"] == ("xavier", "default")
 
 
 def test_a_network_that_is_not_the_plans_is_noticed(plan):
     run = train(lenet(c1=8).apply(xavier), *plan.data(), lr=0.5, num_epochs=1, plan=plan)
-    assert run.changed["params"] == (61_706, 62_558)
+    assert changed(run)["params"] == (61_706, 62_558)
     run = train(lenet(c1=8), *plan.data(), lr=0.5, num_epochs=1, plan=plan.change(c1=8))
-    assert "params" not in run.changed and run.changed["c1"] == (6, 8)
+    assert "params" not in changed(run) and changed(run)["c1"] == (6, 8)
 
 
 def test_the_verdict_says_what_differs_and_compares_only_the_book(run):
@@ -99,6 +120,12 @@ def test_resnet_and_densenet_are_judged_by_training_accuracy(run):
     points = [Point(10, 0.01, 0.997, 0.70)]
     same = replace(run, network="resnet18", recipe=run.book_recipe, points=points)
     assert "训练精度 0.997，落在" in same.verdict
+
+
+def test_the_table_and_the_verdict_take_the_whole_epoch(run):
+    points = [Point(10, 0.01, 0.5, 0.70, 0.05, 0.02, 0.997)]
+    same = replace(run, network="resnet18", recipe=run.book_recipe | {"macs": 1}, points=points)
+    assert "训练精度 0.997，落在" in same.verdict and "损失 0.020，训练精度 0.997" in repr(same)
 
 
 def test_the_time_adds_up(plan):
@@ -235,11 +262,12 @@ def test_compare_and_csv(run, tmp_path):
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * len(run.points)
     assert [row["lr"] for row in rows[:: len(run.points)]] == ["0.5", "0.9"]
-    assert float(rows[3]["loss"]) == run.points[3].loss and rows[0]["test_acc"] == ""
+    assert float(rows[3]["loss"]) == run.points[3].loss and rows[0]["test_acc"] == rows[0]["epoch_loss"] == ""
+    assert float(rows[4]["epoch_acc"]) == run.points[4].epoch_acc
 
 
 def test_json_is_plain(run, runs_folder):
     [path] = runs_folder.glob("*.json")
     content = json.loads(path.read_text(encoding="utf-8"))
     assert content["network"] == "lenet" and content["points"][0].keys() == {
-        "epoch", "loss", "train_acc", "test_acc", "lr"}
+        "epoch", "loss", "train_acc", "test_acc", "lr", "epoch_loss", "epoch_acc"}

@@ -40,6 +40,7 @@ with team():
         test.X, test.y = test.X[:99], test.y[:99]
         run = train(net, data, test, lr=lr, num_epochs=4, dtype=torch.float32)
         found[make.__name__] = {"points": [(p.epoch, p.loss, p.train_acc, p.test_acc) for p in run.points],
+                                "whole": [(p.epoch_loss, p.epoch_acc) for p in run.points if p.test_acc is not None],
                                 "accuracy": accuracy(net, test, torch.float32), "batch": run.recipe["batch_size"]}
     for images in (640, 641):  # 每张图在一轮里出现几次
         seen = torch.zeros(images)
@@ -70,8 +71,10 @@ def test_two_processes_equal_one(tmp_path):
         assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
         for (epoch, loss, train_acc, test_acc), (*when, loss_1, train_1, test_1) in zip(ours, expected, strict=True):
             assert [epoch] == when and loss == pytest.approx(loss_1, abs=1e-4)
-            assert train_acc == pytest.approx(train_1, abs=2 / 640)
+            assert train_acc == pytest.approx(train_1, abs=2 / 128)
             assert test_acc == (test_1 if test_1 is None else pytest.approx(test_1, abs=2 / 99))
+        for (loss, acc), (loss_1, acc_1) in zip(two[name]["whole"], one[name]["whole"], strict=True):
+            assert loss == pytest.approx(loss_1, abs=1e-4) and acc == pytest.approx(acc_1, abs=2 / 640)
         assert two[name]["accuracy"] == pytest.approx(ours[-1][3])
     assert one["ranks"] == [1, 1, 1] and two["ranks"] == [1 + 2, 1, 2]
     assert two["seen 640"] == [0, 640] and two["seen 641"] == [1, 640]  # 一张分不匀，这一轮不用；没有一张用两次

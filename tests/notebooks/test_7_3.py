@@ -88,7 +88,7 @@ def test_64_images_can_be_learned_by_heart():
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    assert any(point.train_acc == 1.0 for point in fit(net, train, test, lr=0.02, num_epochs=150, dtype=torch.float32))
+    assert any(point.epoch_acc == 1.0 for point in fit(net, train, test, lr=0.02, num_epochs=150, dtype=torch.float32))
 
 
 def test_the_window_is_where_the_picture_draws_it():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import accuracy, fashion_mnist, fit, load, xavier
+from helpers import Point, accuracy, fashion_mnist, fit, load, xavier
 from helpers.training.loop import steps
 
 lenet = load("7.1").lenet
@@ -24,6 +24,40 @@ def test_any_number_of_batches_an_epoch(batches):
     points = list(fit(lenet(), train, test, lr=0.1, num_epochs=2))
     assert len(points) == 2 * min(5, batches)
     assert [p.epoch for p in points if p.test_acc is not None] == [1.0, 2.0]
+
+
+def test_a_point_has_its_own_part_and_the_epochs_end_has_the_whole(tmp_path):
+    """13 批、最后一批不满：每一段自己的平均，一轮结束时另有整轮的，对着每一批的损失算。"""
+    train, test = fashion_mnist(batch_size=16, images=200, device="cpu")
+    torch.manual_seed(0)
+    net, batches = lenet().apply(xavier), []
+
+    def remember(module, inputs, logits):
+        batches.append(logits.detach().clone())
+    torch.manual_seed(1)
+    labels = [y for _ in range(2) for _, y in train]  # 两轮的次序
+    torch.manual_seed(1)
+    handle = net.register_forward_hook(lambda *call: remember(*call) if net.training else None)
+    points = list(fit(net, train, test, lr=0.5, num_epochs=2, dtype=torch.float32))
+    handle.remove()
+
+    def mean(first, last):
+        logits, y = torch.cat(batches[first:last]), torch.cat(labels[first:last])
+        return nn.functional.cross_entropy(logits, y).item(), (logits.argmax(1) == y).float().mean().item()
+    ends = [0, *(round(13 * point.epoch) for point in points)]
+    for first, last, point in zip(ends, ends[1:], points, strict=False):
+        assert (point.loss, point.train_acc) == pytest.approx(mean(first, last))
+    assert [p.epoch_loss is None for p in points] == [p.test_acc is None for p in points] == 2 * [*4 * [True], False]
+    for epoch in (0, 1):
+        point = points[5 * epoch + 4]
+        assert (point.epoch_loss, point.epoch_acc) == pytest.approx(mean(13 * epoch, 13 * epoch + 13))
+        assert (point.whole.loss, point.whole.train_acc) == (point.epoch_loss, point.epoch_acc)
+
+
+@pytest.mark.parametrize("point", [Point(0.2, 2.3, 0.1, lr=0.5), Point(1.0, 2.0, 0.3, 0.3)],
+                         ids=["一轮中间", "自己的循环"])
+def test_a_point_without_the_whole_stands_for_itself(point):
+    assert point.whole == point
 
 
 @pytest.mark.parametrize("num_epochs", [0, -1, 2.0, True, "3"])
