@@ -3,10 +3,11 @@
 import json
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from helpers.arguments import brief
 from helpers.book.sections import SECTIONS, Metric
 from helpers.paths import REFERENCE_RUNS
 
@@ -48,7 +49,6 @@ def reference_runs() -> dict[str, Any]:
     return json.loads(REFERENCE_RUNS.read_text(encoding="utf-8"))
 
 
-@cache
 def official_band(network: str, metric: Metric | None = None) -> Band:
     """某个网络的官方区间。
 
@@ -57,9 +57,15 @@ def official_band(network: str, metric: Metric | None = None) -> Band:
     数字摘自 Dive into Deep Learning 各版笔记本的提交历史，见 reference_runs.json。
     """
     metrics: dict[str, Metric] = {section.network: section.metric for section in SECTIONS}
-    if network not in metrics:
-        raise ValueError(f"没有网络 {network!r} 的官方结果；有的是 {'、'.join(metrics)}。")
-    metric = metric or metrics[network]
+    if not isinstance(network, str) or network not in metrics:
+        raise ValueError(f"没有网络 {brief(network)} 的官方结果；有的是 {'、'.join(metrics)}。")
+    if metric is not None and metric not in get_args(Metric):
+        raise ValueError(f"metric 应当是 {' 或 '.join(get_args(Metric))}，收到的是 {brief(metric)}。")
+    return _band(network, metric or metrics[network])
+
+
+@cache
+def _band(network: str, metric: Metric) -> Band:
     reference = reference_runs()
     column, test_acc = (reference["columns"].index(name) for name in (metric, "test_acc"))
     values = [run[column] for run in reference["runs"][network] if run[test_acc] > 0.1]

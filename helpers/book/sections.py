@@ -10,6 +10,7 @@ from typing import Literal
 
 import torch
 
+from helpers.arguments import brief
 from helpers.paths import NOTEBOOKS
 
 Metric = Literal["test_acc", "train_acc"]
@@ -47,7 +48,8 @@ def find(number: str) -> Path:
     paths = NOTEBOOKS.glob(f"{number}-*.ipynb") if number in NETWORKS else ()
     path = min(paths, key=lambda path: len(path.name), default=None)  # 读者的副本（7.1-lenet-Copy1）名字更长
     if path is None:
-        raise ValueError(f"没有第 {number!r} 节；有的是 {'、'.join(NETWORKS)}，笔记本在 {NOTEBOOKS}。")
+        raise ValueError(f"没有第 {brief(number)} 节；有的是 {'、'.join(NETWORKS)}，节号是文字，如 load('7.1')；"
+                         f"笔记本在 {NOTEBOOKS}。")
     return path
 
 

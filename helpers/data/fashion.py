@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.arguments import between
 from helpers.data.split import Split, shares
-from helpers.machine.device import pick_device
+from helpers.machine.device import usable_device
 from helpers.machine.team import broadcast
 from helpers.paths import FASHION_MNIST
 
@@ -120,11 +121,9 @@ def fashion_mnist(batch_size: int = 256, size: int = 28, images: int | None = No
     device: 数据放在哪里，默认为 pick_device()。
     返回 (train, test)，训练集每遍打乱。参数不合适或数据文件损坏时抛出 ValueError。
     """
-    _check("batch_size", batch_size, 1, 60_000)
-    _check("size", size, 1, 1024)
-    if images is not None:
-        _check("images", images, 10, 60_000)
-    device = torch.device(device) if device is not None else pick_device()
+    batch_size, size = between("batch_size", batch_size, 1, 60_000), between("size", size, 1, 1024)
+    images = between("images", images, 10, 60_000) if images is not None else None
+    device = usable_device(device)
     splits = []
     for prefix, shuffle, share in (("train", True, 1), ("t10k", False, 6)):
         X, y = _load(FASHION_MNIST, prefix)
@@ -138,8 +137,3 @@ def fashion_mnist(batch_size: int = 256, size: int = 28, images: int | None = No
 def _balanced(y: Tensor, per_class: int) -> Tensor:
     """每类的前 per_class 张的下标，按原来的次序。"""
     return torch.cat([(y == label).nonzero().flatten()[:per_class] for label in range(10)]).sort().values
-
-
-def _check(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ValueError(f"{name} 应当是 {low} 到 {high} 之间的整数，收到的是 {value!r}。")

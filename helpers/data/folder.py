@@ -9,11 +9,27 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 from torchvision.transforms import v2
 
+from helpers.arguments import between, instance
 from helpers.data.split import Split, shares
-from helpers.machine.device import pick_device
+from helpers.machine.device import usable_device
 from helpers.machine.team import broadcast
+
+
+class Files(ImageFolder):
+    """一类一个文件夹；名字以点开头的（.ipynb_checkpoints、macOS 的 ._1.jpg）不是类别，也不是图片。"""
+
+    def __init__(self, root: Path):
+        start = len(str(root))
+        super().__init__(root, allow_empty=True, is_valid_file=lambda path: (
+            has_file_allowed_extension(path, IMG_EXTENSIONS) and f"{os.sep}." not in path[start:]))
+
+    def find_classes(self, directory: str | Path) -> tuple[list[str], dict[str, int]]:
+        """类别的名字，和它们的号码。"""
+        names = class_names(Path(directory))
+        return names, {name: i for i, name in enumerate(names)}
 
 
 class Images(Dataset):
@@ -22,7 +38,7 @@ class Images(Dataset):
     读不出来的图由后面的一张代替，这样每一批都一样大，几个进程才走得齐。
     """
 
-    def __init__(self, files: ImageFolder, transform: v2.Transform):
+    def __init__(self, files: Files, transform: v2.Transform):
         self.files, self.transform = files, transform
 
     def __len__(self) -> int:
@@ -53,7 +69,7 @@ class Folder(Split):
 
     channels = 3
 
-    def __init__(self, files: ImageFolder, batch_size: int, size: int, shuffle: bool, device: torch.device):
+    def __init__(self, files: Files, batch_size: int, size: int, shuffle: bool, device: torch.device):
         self.files, self.batch_size, self.size, self.shuffle, self.device = files, batch_size, size, shuffle, device
         self.classes = tuple(files.classes)
         cut = [v2.RandomResizedCrop(size, antialias=True), v2.RandomHorizontalFlip()] if shuffle else [
@@ -101,29 +117,35 @@ def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
     """一个图片文件夹的训练集和测试集。
 
     root: 里面有 train 和 val（或 test）两个文件夹，各自一类一个文件夹，如 root/train/cat/1.jpg。
-    batch_size: 每个进程的批量；size: 边长（像素）。
-    返回 (train, test)。缺一个、有的类一张图也没有、两个的类别不同，抛出 ValueError。
+    batch_size: 每个进程的批量，正整数；size: 边长（像素），1–4096。
+    返回 (train, test)。缺一个、有的类一张图也没有、两个的类别不同，参数不合适，抛出 ValueError。
     """
-    splits = find_splits(Path(root))
-    train, test = (ImageFolder(folder, allow_empty=True) for folder in splits)
+    batch_size, size = between("batch_size", batch_size, 1), between("size", size, 1, 4096)
+    device, splits = usable_device(device), find_splits(root)
+    train, test = map(Files, splits)
     for folder, files in zip(splits, (train, test), strict=True):
         if empty := sorted(set(range(len(files.classes))) - set(files.targets)):
             raise ValueError(f"{folder} 里有的类一张图也没有：{'、'.join(files.classes[i] for i in empty)}。"
                              "放进图片，或者删掉这个文件夹。")
     if odd := sorted(set(train.classes) ^ set(test.classes)):
         raise ValueError(f"训练集和测试集的类别不同：只在一个里有 {'、'.join(odd)}。")
-    device = torch.device(device) if device is not None else pick_device()
     return Folder(train, batch_size, size, True, device), Folder(test, batch_size, size, False, device)
 
 
-def find_splits(root: Path) -> tuple[Path, Path]:
+def find_splits(root: Path | str) -> tuple[Path, Path]:
     """训练集和测试集的文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
+    root = Path(instance(root, (str, Path), "图片文件夹应当是一个路径，如 'photos'")).expanduser()
     splits = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
     for folder in splits:
-        if not folder.is_dir() or not any(path.is_dir() for path in folder.iterdir()):
+        if not class_names(folder):
             raise ValueError(f"{folder} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
                              "测试集放在 val 或 test 里。")
     return splits
+
+
+def class_names(folder: Path) -> list[str]:
+    """一个文件夹里的类别，按名字的次序；没有这个文件夹就是空的。"""
+    return sorted(path.name for path in folder.glob("[!.]*") if path.is_dir())
 
 
 def _collate(samples: list[tuple[Tensor, int, list[str]]]) -> tuple[Tensor, Tensor, list[str]]:

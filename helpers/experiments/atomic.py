@@ -1,11 +1,17 @@
 """写一个文件，要么整个在，要么没有。"""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
+
+
+def file_name(name: str) -> str:
+    """一个名字，换掉文件名里不能有的字；太长的截断。"""
+    return re.sub(r"[^\w.+-]", "_", name)[:40]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.experiments.atomic import writing
+from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
@@ -26,7 +26,7 @@ def checkpoint_file(folder: Path, network: str, settings: dict[str, Any]) -> Pat
     """这种网络、这种设置的存档叫什么：每种各一份，一分钟的小训练盖不掉几天的大训练。轮数和学习率不算在内。"""
     fixed = {name: value for name, value in settings.items() if name not in _MAY_CHANGE}
     digest = hashlib.sha256(json.dumps(plain(fixed), sort_keys=True).encode()).hexdigest()
-    return folder / f"{network}-{digest[:8]}.pt"
+    return folder / f"{file_name(network)}-{digest[:8]}.pt"
 
 
 def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list[Point],

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from wcwidth import wcswidth
 
-from helpers.experiments.run import Run
+from helpers.experiments.run import Run, several
 from helpers.experiments.settings import label, show
 from helpers.pictures.canvas import Picture, table_picture
 from helpers.pictures.curves import draw_curves
@@ -12,7 +12,7 @@ from helpers.pictures.curves import draw_curves
 
 def compare(runs: Iterable[Run]) -> Picture:
     """几次训练：曲线画在一张图里，下面一张表。"""
-    runs = list(runs)
+    runs = several(runs)
     if not runs:
         raise ValueError("没有可以比较的训练。先训练一次。")
     names = _distinguish(runs)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from helpers.arguments import between, instance
 from helpers.data.split import Split
 from helpers.experiments.run import Finding, Run
 from helpers.network.borrow import evaluating, hooked
@@ -20,6 +21,7 @@ def diagnose(run: Run, net: nn.Module | None = None, data: Split | None = None) 
     net, data: 训练完的网络和它的数据；给了才数得出死掉的 ReLU 和从不预测的类别。
     阈值取自实际的训练：正常的 35 次不报，塌缩的都报（tests/support/recorded_runs.json）。
     """
+    instance(run, Run, "要一次训练，如 diagnose(saved_runs('lenet')[-1])")
     if run.ended in _BROKEN_OFF:
         return [_BROKEN_OFF[run.ended](run)]
     if run.last is None or run.too_short:
@@ -129,6 +131,9 @@ def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]
 
     一个 ReLU 用在宽度不同的几处，各数各的。
     """
+    instance(net, nn.Module, "net 应当是一个网络")
+    instance(data, Split, "data 应当是训练集或测试集，如 fashion_mnist()[0]")
+    images = between("images", images, 1)
     alive: dict[tuple[str, int], Tensor] = {}
 
     def count(name: str, module: nn.Module, output: Tensor) -> None:

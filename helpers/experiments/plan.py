@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
+from helpers.arguments import brief, instance
 from helpers.data.fashion import fashion_mnist
 from helpers.data.split import Split
 from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA, Initialization, Recipe, checked, name_of
@@ -107,11 +108,11 @@ class Plan:
         return _changed(self, {name: value for name, value in new.items() if name in CHANGEABLE},
                         {name: value for name, value in new.items() if name in widths})
 
-    def on(self, folder: str) -> "Plan":
+    def on(self, folder: str | Path) -> "Plan":
         """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
-        from helpers.data.folder import find_splits
-        classes = sum(path.is_dir() for path in find_splits(Path(folder))[0].iterdir())
-        return _changed(self, {"folder": folder, "images": None}, {"in_channels": 3, "num_classes": classes})
+        from helpers.data.folder import class_names, find_splits
+        classes = len(class_names(find_splits(folder)[0]))
+        return _changed(self, {"folder": str(folder), "images": None}, {"in_channels": 3, "num_classes": classes})
 
     def data(self) -> tuple[Split, Split]:
         """(训练集, 测试集)，见 `fashion_mnist`、`image_folder`。"""
@@ -121,7 +122,7 @@ class Plan:
         """只有形状、不分配权重的网络；这些宽度建不起来时抛出 ValueError。"""
         try:
             with torch.device("meta"):
-                return self.make(**self.widths)
+                return instance(self.make(**self.widths), nn.Module, f"{self.name} 应当返回一个网络")
         except Exception as error:
             widths = "，".join(f"{name}={value}" for name, value in (self.defaults | self.widths).items())
             raise ValueError(f"{self.name}({widths}) 建不起来（{type(error).__name__}：{error}）。") from error
@@ -200,9 +201,26 @@ def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_g
     book: 书上的配方，名字同 Recipe 的各项，其余的名字是宽度，如 ratio=4。
     without_gpu: 没有 GPU 时要改的几项。没有名字，或者有不能用的设置时抛出 ValueError。
     """
-    plan = Plan(name or _function_name(make), make, Recipe(), Recipe()).change(**book)
+    instance(without_gpu or {}, dict, "without_gpu 应当是一个字典，如 {'images': 6000}")
+    plan = Plan(name or _function_name(make), make, Recipe(), Recipe())
+    _check_function(plan)
+    plan = plan.change(**book)
     plan = replace(plan, book_recipe=plan.recipe)
     return plan.change(**without_gpu or {}) if pick_device().type == "cpu" else plan
+
+
+def _check_function(plan: Plan) -> None:
+    """网络函数的每个参数都要有名字和默认值：滑块、命令行和「与书上不同」都靠它。"""
+    if isinstance(plan.make, nn.Module) or not callable(plan.make):
+        raise TypeError(f"budget 要的是网络函数，收到的是 {brief(plan.make)}。写 budget(lenet)，不写 budget(lenet())。")
+    instance(plan.name, str, "name 应当是网络的名字，如 'mynet'")
+    try:
+        bare = [p.name for p in inspect.signature(plan.make).parameters.values() if p.default is p.empty]
+    except ValueError as error:  # 有的内置类型说不出自己的参数
+        raise ValueError(f"看不出 {plan.name} 有哪些参数；把它写成一个函数。") from error
+    if bare:
+        raise ValueError(f"{plan.name} 的参数 {'、'.join(bare)} 没有默认值；给它一个，如 def {plan.name}(c1=6)，"
+                         "或者用 functools.partial 定下来。")
 
 
 def _function_name(make: Callable[..., nn.Module]) -> str:

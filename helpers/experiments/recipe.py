@@ -1,13 +1,12 @@
 """怎样训练：一份配方有哪些项，每一项可以是什么值。"""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from numbers import Integral, Real
 from typing import Any
 
 from torch import nn
 
+from helpers.arguments import between, brief, number
 from helpers.data.fashion import fashion_mnist
 from helpers.data.split import Split
 from helpers.network.initialization import INITIALIZATIONS, xavier
@@ -16,6 +15,8 @@ Initialization = Callable[[nn.Module], None]
 # 可以改的项，另外还有网络的每个宽度；数据的通道数、类别数和文件夹只能由 Plan.on 一起改
 CHANGEABLE = ("batch_size", "size", "lr", "num_epochs", "images", "init")
 OF_THE_DATA = ("in_channels", "num_classes")
+# 整数的项，至少和至多是多少；放不放得下另说
+_LIMITS = {"batch_size": (1,), "size": (1, 4096), "num_epochs": (1,), "images": (10, 60_000)}
 
 
 @dataclass(frozen=True)
@@ -64,17 +65,17 @@ def checked(name: str, value: Any, default: Any = None) -> Any:
         return initialization(value)
     if name == "images" and value is None:
         return None
-    if name in ("batch_size", "size", "num_epochs", "images"):
-        return _good(name, value, _whole(value, least=1), "正整数")
+    if name in _LIMITS:
+        return between(name, value, *_LIMITS[name])
     if name == "lr":
-        rate = _number(value)
+        rate = number(value)
         return _good(name, value, rate if rate and rate > 0 else None, "大于 0 的数")
     if isinstance(default, bool):
         return _good(name, value, value if isinstance(value, bool) else None, "True 或 False")
     if isinstance(default, int):
-        return _good(name, value, _whole(value, least=0), "不小于 0 的整数")
+        return between(name, value, 0)
     if isinstance(default, float):
-        return _good(name, value, _number(value), "数")
+        return _good(name, value, number(value), "数")
     if isinstance(default, tuple):
         return _good(name, value, _nested(value) if isinstance(value, tuple | list) else None, f"元组，如 {default}")
     return value
@@ -82,18 +83,8 @@ def checked(name: str, value: Any, default: Any = None) -> Any:
 
 def _good(name: str, value: Any, converted: Any, wanted: str) -> Any:
     if converted is None:
-        raise ValueError(f"{name} 应当是{wanted}，收到的是 {value!r}。")
+        raise ValueError(f"{name} 应当是{wanted}，收到的是 {brief(value)}。")
     return converted
-
-
-def _whole(value: Any, least: int) -> int | None:
-    whole = int(value) if isinstance(value, Integral) and not isinstance(value, bool) else None
-    return whole if whole is not None and whole >= least else None
-
-
-def _number(value: Any) -> float | None:
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    return number if math.isfinite(number) else None
 
 
 def _nested(value: Any) -> Any:
@@ -106,7 +97,7 @@ def initialization(init: str | Initialization) -> Initialization:
     if callable(init):
         return init
     if not isinstance(init, str) or init not in INITIALIZATIONS:
-        raise ValueError(f"没有初始化 {init!r}；有的是 {'、'.join(INITIALIZATIONS)}，也可以自己写一个函数。")
+        raise ValueError(f"没有初始化 {brief(init)}；有的是 {'、'.join(INITIALIZATIONS)}，也可以自己写一个函数。")
     return INITIALIZATIONS[init]
 
 

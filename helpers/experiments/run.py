@@ -1,10 +1,12 @@
 """一次训练留下的：怎样训练的，走过的曲线，花掉的时间和内存，诊断。"""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from wcwidth import wcswidth
 
+from helpers.arguments import instance
 from helpers.book.official import Band, official_band, reference_runs
 from helpers.experiments.settings import describe_changes, describe_differences, differences
 from helpers.machine.device import megabytes
@@ -159,6 +161,12 @@ class Run:
         # 数字每次不同，笔记本里放在图上
         card = self.picture()
         return {"text/plain": repr(card), "image/png": card.png}
+
+
+def several(runs: Iterable[Run]) -> list[Run]:
+    """几次训练；收到的不是训练时抛出 TypeError。"""
+    wanted = "要几次训练，如 saved_runs('lenet') 或者 [run]"
+    return [instance(run, Run, wanted) for run in instance(runs, Iterable, wanted)]
 
 
 def comparable_band(network: str, recipe: dict[str, Any], book_recipe: dict[str, Any]) -> Band | None:

@@ -1,6 +1,7 @@
 """训练存在哪里：一次一个 JSON 文件；读回来，写成表格。"""
 
 import csv
+import io
 import json
 import math
 import warnings
@@ -10,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from helpers.experiments.atomic import writing
-from helpers.experiments.run import Finding, Run
+from helpers.arguments import instance
+from helpers.experiments.atomic import file_name, writing
+from helpers.experiments.run import Finding, Run, several
 from helpers.paths import runs_folder
 from helpers.training.loop import Point
 
@@ -24,7 +26,7 @@ def save(run: Run, folder: Path | None = None, path: Path | None = None) -> Path
     path: 盖过以前存下的这一个；默认是 folder 里新的一个。
     """
     folder = path.parent if path else folder or runs_folder()
-    path = path or folder / f"{run.started.replace(':', '')}-{run.network or 'net'}-{uuid4().hex[:6]}.json"
+    path = path or folder / f"{run.started.replace(':', '')}-{file_name(run.network or 'net')}-{uuid4().hex[:6]}.json"
     text = json.dumps(_jsonable(asdict(run)), ensure_ascii=False, allow_nan=False)
     try:
         with writing(path) as file:
@@ -48,13 +50,15 @@ def _jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def saved_runs(network: str | None = None, folder: Path | None = None) -> list[Run]:
+def saved_runs(network: str | None = None, folder: Path | str | None = None) -> list[Run]:
     """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。
 
     更新的版本存下的，多出来的项不看。
     """
+    instance(network or "", str, "network 应当是网络的名字，如 'lenet'")
+    folder = Path(instance(folder or runs_folder(), (str, Path), "folder 应当是一个路径"))
     found = []
-    for path in sorted((folder or runs_folder()).glob("*.json")):
+    for path in sorted(folder.expanduser().glob("*.json")):
         try:
             run = restore(json.loads(path.read_text(encoding="utf-8")))
             repr(run)  # 缺了什么、类型不对，在这里就看得出来
@@ -103,15 +107,24 @@ def _apart(points: list[Point], recipe: dict[str, Any]) -> list[Point]:
 
 
 def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
-    """把曲线写成 CSV，一行一个点，前面是这次训练的设置；Excel 打开就有汉字。"""
-    path, runs = Path(path), list(runs)
+    """把曲线写成 CSV，一行一个点，前面是这次训练的设置；Excel 打开就有汉字。
+
+    path: 写到哪里，没有的文件夹会建好；写不了时抛出 ValueError，以前的文件还在。返回它。
+    """
+    path = Path(instance(path, (str, Path), "path 应当是一个文件名，如 'runs.csv'")).expanduser()
+    runs = several(runs)
     names = list(dict.fromkeys(name for run in runs for name in run.recipe))
-    with path.open("w", newline="", encoding="utf-8-sig") as file:
-        writer = csv.writer(file)
-        writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names, *_COLUMNS])
-        for i, run in enumerate(runs, start=1):
-            for point in run.points:
-                writer.writerow([i, run.network, run.started, run.device, run.dtype, run.seed,
-                                 *(run.recipe.get(name, "") for name in names),
-                                 *(getattr(point, name) for name in _COLUMNS)])
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["run", "network", "started", "device", "dtype", "seed", *names, *_COLUMNS])
+    for i, run in enumerate(runs, start=1):
+        for point in run.points:
+            writer.writerow([i, run.network, run.started, run.device, run.dtype, run.seed,
+                             *(run.recipe.get(name, "") for name in names),
+                             *(getattr(point, name) for name in _COLUMNS)])
+    try:
+        with writing(path) as file:
+            file.write(text.getvalue().encode("utf-8-sig", errors="backslashreplace"))
+    except OSError as error:
+        raise ValueError(f"写不了 {path}（{error.strerror}）；换一个文件名。") from error
     return path

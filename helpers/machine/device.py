@@ -9,6 +9,8 @@ from pathlib import Path
 import psutil
 import torch
 
+from helpers.arguments import brief
+
 GB = 1e9
 
 
@@ -27,6 +29,18 @@ def pick_device() -> torch.device:
             reason = str(error).strip().splitlines()[0]
             warnings.warn(f"检测到 CUDA，但它不能工作（{reason}），改用 CPU。", stacklevel=2)
     return torch.device("cpu")
+
+
+def usable_device(device: torch.device | str | None = None) -> torch.device:
+    """要用的设备，默认是 pick_device()；没有这种设备，或者这台机器上不能用，抛出 ValueError。"""
+    if device is None:
+        return pick_device()
+    try:
+        found = torch.device(device)
+        torch.empty(1, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:  # 没有带 CUDA 的 torch 抛 AssertionError
+        raise ValueError(f"这台机器上不能用设备 {brief(device)}；不写就用 {pick_device()}，也可以写 'cpu'。") from error
+    return found
 
 
 @cache

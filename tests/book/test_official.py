@@ -31,11 +31,6 @@ def test_collapsed_runs_are_left_out():
     assert min(values) <= 0.1 and official_band("nin").runs == sum(value > 0.1 for value in values)
 
 
-def test_an_unknown_network_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'vgg13'.*lenet、.*densenet"):
-        official_band("vgg13")
-
-
 @pytest.mark.parametrize("accuracy, place", [
     (0.69, "below"), (0.7, "within"), (0.85, "within"), (0.9, "within"), (0.91, "above")])
 def test_the_ends_belong_to_the_band(accuracy, place):
@@ -45,3 +40,15 @@ def test_the_ends_belong_to_the_band(accuracy, place):
 def test_the_sentence_names_the_metric_the_place_and_the_band():
     assert BAND.sentence(0.65) == "训练精度 0.650，低于官方区间 0.700–0.900（12 次运行的 5–95 %）。"
     assert len({BAND.sentence(accuracy)[6:] for accuracy in (0.65, 0.75, 0.95, None)}) == 4
+
+
+@pytest.mark.parametrize("network", ["vgg19", None, 3, ["lenet"]])
+def test_an_unknown_network_is_refused_with_the_known_ones(network):
+    with pytest.raises(ValueError, match=r"没有网络 .*lenet、.*densenet"):
+        official_band(network)
+
+
+@pytest.mark.parametrize("metric", ["loss", 3, ["test_acc"]])
+def test_an_unknown_metric_is_refused_with_the_known_ones(metric):
+    with pytest.raises(ValueError, match="metric 应当是 test_acc 或 train_acc"):
+        official_band("lenet", metric)

@@ -61,7 +61,7 @@ def test_a_copy_beside_it_is_not_taken_for_the_notebook(notebooks):
     assert load("7.1").a == 1
 
 
-@pytest.mark.parametrize("number", ["9.9", "7.*", "", "7.1-lenet"])
+@pytest.mark.parametrize("number", ["9.9", "7.*", "", "7.1-lenet", 7.1, None])
 def test_an_unknown_section_is_refused_with_the_known_ones(number):
     with pytest.raises(ValueError, match=r"7\.1、.*7\.7"):
         load(number)

@@ -6,11 +6,12 @@ import subprocess
 import sys
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from helpers import fashion_mnist, saved_runs
+from helpers import NETWORKS, fashion_mnist, load, saved_runs
 from helpers.__main__ import main
 from helpers.data.fashion import LABELS
 from helpers.data.folder import find_splits, image_folder
@@ -106,6 +107,43 @@ def test_what_cannot_work_is_said_before_it_starts(root, spoil, says, capsys):
     assert main(["run", "7.6", "--data", str(root)]) == 2 and says in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("wrong", [
+    {"batch_size": 0}, {"batch_size": "a"}, {"batch_size": True}, {"size": 0}, {"size": 2.5}, {"size": 10**9},
+    {"device": "cudax"}])
+def test_bad_arguments_are_refused_in_words(exported, wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong)) if "device" not in wrong else "设备 'cudax'"):
+        image_folder(exported, **wrong)
+
+
+@pytest.mark.parametrize("root", [None, 3, b"photos", ["photos"]])
+def test_a_folder_is_a_path(root):
+    with pytest.raises(TypeError, match="图片文件夹应当是一个路径"):
+        image_folder(root)
+
+
+def test_numbers_of_numpy_are_numbers(exported):
+    train, _ = image_folder(exported, np.int64(16), np.int32(20), "cpu")
+    assert type(train.batch_size) is type(train.size) is int and len(train) == 5
+
+
+def test_the_folder_may_start_with_a_tilde(exported, monkeypatch):
+    monkeypatch.setenv("HOME", str(exported.parent))
+    assert find_splits(f"~/{exported.name}") == (exported / "train", exported / "val")
+
+
+def test_hidden_folders_and_files_are_neither_classes_nor_images(root):
+    """JupyterLab 放下 .ipynb_checkpoints，macOS 放下 ._1.jpg。"""
+    before = image_folder(root, 16, 32, "cpu")[0]
+    (root / "train" / ".ipynb_checkpoints").mkdir()
+    copies = root / "train" / NAMES[0] / ".ipynb_checkpoints"
+    copies.mkdir()
+    shutil.copy(root / "train" / NAMES[0] / "0.png", copies / "0-checkpoint.png")
+    (root / "train" / NAMES[0] / "._0.png").write_bytes(b"\0\5\x16\7")
+    after = image_folder(root, 16, 32, "cpu")[0]
+    assert after.classes == before.classes and after.files.samples == before.files.samples
+    assert load("7.6").plan.on(root).settings["num_classes"] == 4
+
+
 def test_the_test_set_is_val_or_else_test(root):
     assert find_splits(root) == (root / "train", root / "val")
     (root / "test" / NAMES[0]).mkdir(parents=True)
@@ -137,7 +175,6 @@ def test_images_and_data_together_are_refused(exported, capsys):
 
 
 def test_every_network_takes_the_folder(exported):
-    from helpers import NETWORKS, load
     for section in NETWORKS:
         plan = load(section).plan.on(str(exported))
         assert plan.shape[1] == 3 and plan.settings["num_classes"] == 4

@@ -77,6 +77,17 @@ def test_dead_relus_are_counted():
     assert net.training and not net[1]._forward_hooks
 
 
+def test_odd_arguments_are_refused_in_words():
+    train_set, _ = fashion_mnist(images=60, device="cpu")
+    for act, says in ((lambda: diagnose([HEALTHY[0]]), "要一次训练"),
+                      (lambda: dead_relus(None, train_set), "net 应当是"),
+                      (lambda: dead_relus(nn.ReLU(), None), "data 应当是")):
+        with pytest.raises(TypeError, match=says):
+            act()
+    with pytest.raises(ValueError, match="images 应当是正整数"):
+        dead_relus(nn.ReLU(), train_set, images=0)
+
+
 def test_nins_last_relu_is_named():
     train_set, test_set = fashion_mnist(32, 67, 600, device="cpu")
     torch.manual_seed(0)

@@ -46,7 +46,8 @@ def test_a_changed_plan_can_be_changed_back():
     {"c9": 3}, {"make": 3}, {"widths": 3}, {"folder": 3}, {"name": "x"}, {"recipe": 1}, {"num_classes": 5},
     {"in_channels": 3}, {"init": "kaimin"}, {"init": 3}, {"lr": "a"}, {"lr": 0}, {"lr": float("nan")}, {"lr": True},
     {"batch_size": 2.5}, {"batch_size": None}, {"num_epochs": 0}, {"size": -1}, {"images": "all"}, {"c1": -3},
-    {"c1": None}, {"c1": True}, {"c1": "x"}, {"c1": 2.5}])
+    {"c1": None}, {"c1": True}, {"c1": "x"}, {"c1": 2.5}, {"images": 5}, {"images": 70_000}, {"size": 5_000},
+    {"lr": 1e300}, {"lr": 10**400}])
 def test_what_cannot_be_changed_is_refused_in_words(changes):
     plan = budget(lenet, lr=0.9)
     [name] = changes
@@ -80,6 +81,36 @@ def test_a_network_function_has_a_name_or_needs_one():
     assert budget(lambda: lenet(), name="mine").name == "mine"
     with pytest.raises(ValueError, match="name="):
         budget(lambda: lenet())
+
+
+@pytest.mark.parametrize("make", ["lenet", None, 3, nn.Flatten()])
+def test_what_is_no_function_is_refused_in_words(make):
+    with pytest.raises(TypeError, match=r"budget 要的是网络函数.*budget\(lenet\)"):
+        budget(make, name="mine")
+
+
+def bare(width, *others, c1=6):
+    return nn.Linear(width, c1)
+
+
+@pytest.mark.parametrize("make, says", [(bare, "参数 width、others 没有默认值"), (dict, "看不出 dict 有哪些参数")])
+def test_every_parameter_of_the_function_has_a_default(make, says):
+    with pytest.raises(ValueError, match=says):
+        budget(make)
+
+
+@pytest.mark.parametrize("make", [lambda c1=6: None, lambda c1=6: [nn.ReLU()], lambda c1=6: nn.ReLU])
+def test_a_function_that_gives_no_network_is_refused_in_words(make):
+    plan = budget(make, name="mine")
+    for act in (plan.build, plan.forecast, plan.preview):
+        with pytest.raises(ValueError, match="mine 应当返回一个网络"):
+            act()
+
+
+@pytest.mark.parametrize("odd", [{"without_gpu": [1]}, {"name": 3}])
+def test_odd_arguments_of_a_budget_are_refused_in_words(odd):
+    with pytest.raises(TypeError, match=f"{next(iter(odd))} 应当是"):
+        budget(lenet, **odd)
 
 
 def test_the_plan_gives_its_data():

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
+from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.settings import differences
 from helpers.experiments.store import restore, save
 from helpers.paths import runs_folder
@@ -264,6 +265,39 @@ def test_compare_and_csv(run, tmp_path):
     assert [row["lr"] for row in rows[:: len(run.points)]] == ["0.5", "0.9"]
     assert float(rows[3]["loss"]) == run.points[3].loss and rows[0]["test_acc"] == rows[0]["epoch_loss"] == ""
     assert float(rows[4]["epoch_acc"]) == run.points[4].epoch_acc
+
+
+@pytest.mark.parametrize("act", [compare, lambda runs: export_csv(runs, "x.csv")], ids=["compare", "export_csv"])
+def test_what_is_no_run_is_refused_in_words(run, act):
+    for odd in (None, 3, run, [run, None], "ab"):
+        with pytest.raises(TypeError, match="要几次训练"):
+            act(odd)
+
+
+def test_a_table_that_cannot_be_written_is_said_in_words(run, tmp_path):
+    with pytest.raises(ValueError, match=r"写不了 .*换一个文件名"):
+        export_csv([run], tmp_path)
+    with pytest.raises(TypeError, match="path 应当是一个文件名"):
+        export_csv([run], 3)
+    assert export_csv([run], str(tmp_path / "new" / "a.csv")).exists()
+
+
+def test_a_table_starts_like_a_table_of_excel(run, tmp_path):
+    assert export_csv([run], tmp_path / "a.csv").read_bytes().startswith(b"\xef\xbb\xbfrun,network,started,")
+
+
+def test_saved_runs_of_a_folder_and_a_name(run, runs_folder):
+    assert saved_runs(folder=str(runs_folder)) == [run] and saved_runs(folder=runs_folder / "none") == []
+    for odd in ({"network": lenet}, {"folder": 3}):
+        with pytest.raises(TypeError, match=f"{next(iter(odd))} 应当是"):
+            saved_runs(**odd)
+
+
+@pytest.mark.parametrize("name", ["a/b", "../up", "网络 一", "x" * 300, "a\0b", "."])
+def test_a_network_of_any_name_is_saved_where_it_is_found(run, name, tmp_path):
+    odd = replace(run, network=name)
+    assert save(odd, tmp_path).parent == tmp_path and saved_runs(name, tmp_path) == [odd]
+    assert checkpoint_file(tmp_path, name, run.recipe).parent == tmp_path
 
 
 def test_json_is_plain(run, runs_folder):

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from helpers import fast_dtype, pick_device
-from helpers.machine.device import describe_machine, megabytes, memory_limit, processor
+from helpers.machine.device import describe_machine, megabytes, memory_limit, processor, usable_device
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,15 @@ def test_the_machine_is_named(monkeypatch):
         raise FileNotFoundError
     monkeypatch.setattr("helpers.machine.device.Path.read_text", gone)
     assert processor() == (platform.processor() or platform.machine())
+
+
+@pytest.mark.parametrize("odd", ["cudax", "mps:99", 3.5, [], pytest.param("cuda", marks=pytest.mark.skipif(
+    torch.cuda.is_available(), reason="有 CUDA 显卡"))])
+def test_a_device_that_cannot_be_used_is_refused_in_words(odd):
+    with pytest.raises(ValueError, match=r"不能用设备 .*'cpu'"):
+        usable_device(odd)
+
+
+def test_a_device_that_can_be_used():
+    assert usable_device() == pick_device()
+    assert usable_device("cpu") == usable_device(torch.device("cpu")) == torch.device("cpu")
