@@ -9,6 +9,7 @@ from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_
 from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
 from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
                                       windows)
+from helpers.pictures.convolution import convolution_at
 from helpers.pictures.charts import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "layer_stacks", "block_stacks", "branches", "stage_columns", "skip_paths", "dense_arcs",
     "flow_chart", "Box", "PLUS", "Paths", "Frame",
     "data_flow", "image_grid", "confusion_matrix", "gallery", "receptive_fields", "map_grid", "windows",
+    "convolution_at",
     "cost_shares", "line_chart", "dots", "partial_sum", "staircase", "heat_maps", "trade_offs",
 ]

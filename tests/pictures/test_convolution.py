@@ -1,0 +1,40 @@
+"""convolution.py：画的窗口、写的数，对着两重循环算。"""
+
+import pytest
+import torch
+from support.pixels import painted
+
+from helpers.pictures import convolution_at
+from helpers.pictures.canvas import ORANGE
+
+
+def by_hand(X, kernel, row, column):
+    """标准答案：窗口里逐格相乘再相加，窗口伸出图像的地方是 0。"""
+    pad, total = len(kernel) // 2, 0.0
+    for i, line in enumerate(kernel.tolist()):
+        for j, weight in enumerate(line):
+            y, x = row + i - pad, column + j - pad
+            if 0 <= y < X.shape[2] and 0 <= x < X.shape[3]:
+                total += weight * X[0, 0, y, x].item()
+    return total
+
+
+@pytest.mark.parametrize("size, row, column", [(5, 4, 7), (5, 0, 0), (3, 9, 11), (1, 2, 3)])
+def test_the_sum_is_the_sum_of_the_products(size, row, column):
+    X, kernel = torch.rand(1, 1, 10, 12), torch.randn(size, size)
+    assert f"加起来是 {by_hand(X, kernel, row, column):.2f}".replace("-0.00", "0.00") in convolution_at(
+        X, kernel, row, column).title
+
+
+def frames(row, column):
+    """两个橙色的框（输入上的窗口，输出上的一格）：各自的中心 (x, y)。"""
+    ys, xs = painted(convolution_at(torch.zeros(1, 1, 28, 28), torch.ones(5, 5), row, column).png, ORANGE).nonzero()
+    return [((xs[side].min() + xs[side].max()) / 2, (ys[side].min() + ys[side].max()) / 2)
+            for side in (xs < xs.mean(), xs > xs.mean())]
+
+
+def test_both_frames_follow_the_place():
+    here, below, beside = frames(8, 8), frames(20, 8), frames(8, 20)
+    for k in range(2):
+        assert below[k][1] > here[k][1] + 50 and below[k][0] == here[k][0]
+        assert beside[k][0] > here[k][0] + 50 and beside[k][1] == here[k][1]
