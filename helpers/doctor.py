@@ -109,7 +109,8 @@ def _device() -> Iterator[Check]:
                 f"没有可用的 GPU（这个 torch {'带 CUDA ' + built if built else '不带 CUDA'}），用 CPU",
                 "更新显卡驱动，或按 https://pytorch.org/get-started/locally/ 重装 torch")
     yield Check("精度", True, dtype_name(fast_dtype(device)))
-    yield Check("内存", memory_limit(device) > 1e9, megabytes(memory_limit(device)), "关掉别的程序，或用更小的批量")
+    free = memory_limit(device)
+    yield Check("空闲的内存", free > 1e9, megabytes(free), "关掉别的程序，或用更小的批量")
 
 
 def _font() -> Iterator[Check]:

@@ -135,13 +135,16 @@ class Plan:
         return net
 
     def forecast(self) -> Forecast:
-        """训练要多少内存，见 `forecast`。"""
-        return forecast(self.meta(), self.shape, self.batch_size)
+        """训练要多少内存，见 `forecast`；形状走不通时抛出 ValueError。"""
+        shapes = self.meta()
+        trace(shapes, self.shape)  # 走不通时，它说得出哪一层、为什么
+        return forecast(shapes, self.shape, self.batch_size)
 
     def seconds(self) -> float:
         """在这台机器上大约要训练多少秒，每轮的评估也算在内。"""
-        images = self.recipe.images or 60_000
-        return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, images)
+        if self.recipe.folder is not None:
+            return self.num_epochs * _folder_seconds(self.build(), *self.data())
+        return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, self.recipe.images or 60_000)
 
     def preview(self) -> Picture:
         """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
@@ -150,9 +153,7 @@ class Plan:
 
 def _check_that_it_fits(plan: Plan) -> None:
     """形状走不通或内存放不下时抛出 ValueError；什么也不分配。"""
-    shapes = plan.meta()
-    trace(shapes, plan.shape)
-    need, limit = forecast(shapes, plan.shape, plan.batch_size), memory_limit(pick_device())
+    need, limit = plan.forecast(), memory_limit(pick_device())
     if need.total > limit:
         batch = need.largest_batch(limit)
         raise ValueError(need.sentence(limit) + (f"用 plan.change(batch_size={batch}) 改。" if batch else ""))
@@ -178,19 +179,36 @@ def epoch_seconds(net: nn.Module, size: int, batch_size: int, images: int = 60_0
     return (marks[-1] - marks[1]) / (train.images + test.images) * images * 7 / 6
 
 
+def _folder_seconds(net: nn.Module, train: Split, test: Split) -> float:
+    """一轮约多少秒，从文件夹里读图也算在内：实测几步再放大；评估只有前向，一张图算三分之一步。"""
+    stepper, marks = steps(net, train, test, lr=1e-3, num_epochs=1, reports=len(train)), []
+    for _ in islice(stepper, 7):  # 每步都报告，所以每步都等 GPU；头两步要分配内存、起读图的进程，不算
+        marks.append(time.perf_counter())
+    stepper.close()
+    step = (marks[-1] - marks[1]) / (len(marks) - 2) if len(marks) > 2 else marks[-1] - marks[0]
+    return step * (len(train) + len(test) / 3)
+
+
 def _preview(plan: Plan) -> Picture:
     book, mine = ({label(name): show(value) for name, value in each.settings.items()} for each in (plan.book, plan))
     need, limit = plan.forecast(), memory_limit(pick_device())
     book["内存"], mine["内存"] = megabytes(plan.book.forecast().total), megabytes(need.total)
-    for name, size in (("4 GB", 4 * GB), ("8 GB", 8 * GB), (f"这台机器 {limit / GB:.1f} GB", limit)):
-        mine[f"{name} 放得下"] = f"批量 {need.largest_batch(size):,}"
-    if need.total < limit:
-        seconds = plan.seconds()
-        mine["时间"] = f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
+    for name, size in (("4 GB", 4 * GB), ("8 GB", 8 * GB), (f"此刻空闲 {limit / GB:.1f} GB", limit)):
+        mine[name] = need.fitting(size, plan.recipe.images or 60_000)
+    if need.total <= limit:
+        mine["时间"] = _time(plan)
     rows = [[name, book.get(name, ""), mine[name]] for name in mine]
     header = ["", "书上的配方", f"这台机器（{pick_device().type.upper()}）"]
     differ = {(i, 2) for i, (_, was, now) in enumerate(rows, start=1) if was and was != now}
     return table_picture([header, *rows], "训练计划", marked=differ)
+
+
+def _time(plan: Plan) -> str:
+    try:
+        seconds = plan.seconds()
+    except MemoryError:  # 预计放得下，真的一试却不够
+        return "试了几步，内存不够"
+    return f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
 
 
 def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_gpu: dict[str, Any] | None = None,

@@ -54,7 +54,8 @@ class Session:
         self.net, self.train, self.plan, self.seed = net, train, plan, seed
         self.dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
         self.recipe, self.book_recipe = _recipes(net, train, lr() if callable(lr) else lr, num_epochs, plan)
-        self.memory = _memory(net, train, self.dtype)
+        self.held = _held(net, train.device)
+        self.memory = _memory(net, train, self.dtype, memory_limit(train.device) + self.held)
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.points: list[Point] = []
         self.ended, self.note, self.position = "interrupted", "", Position()
@@ -113,8 +114,7 @@ class Session:
     def finish(self) -> Run:
         """训练结束了：诊断，存下，返回 Run。"""
         self.gauge.lap("drawing")
-        weights = sum(t.numel() * t.element_size() for t in self.net.parameters())
-        peak = self.gauge.peak and self.gauge.peak + weights  # 权重在开始之前就已经在了
+        peak = self.gauge.peak and self.gauge.peak + self.held  # 权重在开始之前就已经在了
         run = Run(network=self.plan.name if self.plan else "", recipe=self.recipe, book_recipe=self.book_recipe,
                   points=self.points, ended=self.ended, device=self.train.device.type, dtype=dtype_name(self.dtype),
                   seed=self.seed, started=self.started, seconds=self.gauge.seconds,
@@ -156,13 +156,19 @@ def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
         "params": recipe["params"] if recipe["params"] == planned else book})
 
 
-def _memory(net: nn.Module, train: Split, dtype: torch.dtype) -> dict[str, int]:
-    """预计的内存和放得下的最大批量，字节、张；有的网络训练得了，却不能在 meta 上走，那就是 0。"""
+def _held(net: nn.Module, device: torch.device) -> int:
+    """权重、统计量和梯度在这个设备上已经占了多少字节：它们是训练要的内存的一部分，不用再分配。"""
+    tensors = [*net.parameters(), *net.buffers(), *(p.grad for p in net.parameters() if p.grad is not None)]
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor.device.type == device.type)
+
+
+def _memory(net: nn.Module, train: Split, dtype: torch.dtype, limit: float) -> dict[str, int]:
+    """预计的内存和 limit 字节放得下的最大批量，字节、张；有的网络训练得了，却不能在 meta 上走，那就是 0。"""
     try:
         need = forecast(net, (1, train.channels, train.size, train.size), train.batch_size, dtype=dtype)
     except Exception:
         return {"forecast": 0, "largest_batch": 0}
-    return {"forecast": need.total, "largest_batch": need.largest_batch(memory_limit(train.device))}
+    return {"forecast": need.total, "largest_batch": need.largest_batch(limit)}
 
 
 def _count_params(net: nn.Module) -> int:

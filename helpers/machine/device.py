@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from helpers.arguments import brief
+from helpers.machine.container import free_memory
 
 GB = 1e9
 
@@ -65,10 +66,14 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def memory_limit(device: torch.device) -> int:
-    """训练可以用的内存，字节：GPU 是整块显存，CPU 是此刻空闲的内存。"""
+    """训练可以用的内存，字节：此刻空闲的，不是一共有的。
+
+    GPU：别的程序（桌面也是）占着的不算；PyTorch 用过、还留着的，可以再用，算。CPU：也不超过容器的限额。
+    """
     if device.type == "cuda":
-        return torch.cuda.get_device_properties(device).total_memory
-    return psutil.virtual_memory().available
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    return min([psutil.virtual_memory().available, *free_memory()])
 
 
 def megabytes(size: float) -> str:

@@ -49,6 +49,11 @@ class Forecast:
         fixed = self.weights + self.gradients + self.copies + _MARGIN
         return max(0, int((limit - fixed) // (self.per_sample + 2 * self.largest)))
 
+    def fitting(self, limit: float, images: int = 60_000) -> str:
+        """limit 字节放得下多大的批量，几个字。images: 训练图片张数，批量不会更大。"""
+        batch = self.largest_batch(limit)
+        return "一个样本也放不下" if batch == 0 else f"放得下批量 {batch:,}" if batch < images else "全部一批也放得下"
+
     def sentence(self, limit: float) -> str:
         """一句话：要多少内存；limit 字节放不下时，只有多少，批量至多多少。"""
         need = f"训练约要 {megabytes(self.total)} 内存（批量 {self.batch_size:,}）"
@@ -63,11 +68,10 @@ class Forecast:
         parts = {"权重": self.weights, "梯度": self.gradients, "存下的激活": self.activations,
                  "混合精度的权重副本": self.copies, "余量": self.workspace}
         limit = memory_limit(pick_device())
-        limits = {"4 GB": 4 * GB, "8 GB": 8 * GB, f"这台机器（{limit / GB:.1f} GB）": limit}
+        limits = {"4 GB": 4 * GB, "8 GB": 8 * GB, f"这台机器此刻空闲的 {limit / GB:.1f} GB": limit}
         return [(f"批量 {self.batch_size}，{dtype_name(self.dtype)}", megabytes(self.total)),
                 *((f"　{name}", megabytes(size)) for name, size in parts.items() if size),
-                ("最大的批量", "，".join(f"{name} 放得下批量 {self.largest_batch(size):,}"
-                                         for name, size in limits.items()))]
+                ("最大的批量", "，".join(f"{name} {self.fitting(size)}" for name, size in limits.items()))]
 
     def __repr__(self) -> str:
         return "\n".join(f"{name}：{value}" for name, value in self.rows())

@@ -7,6 +7,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from helpers import budget, fashion_mnist, kaiming, load, xavier
@@ -125,6 +126,57 @@ def test_seconds_are_about_right():
     list(fit(lenet(), *plan.data(), lr=0.1, num_epochs=1))
     spent = time.perf_counter() - started
     assert spent / 5 < plan.seconds() < 5 * spent  # 繁忙的机器上只能粗略比较
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """计划的表，每行 {名目: 这台机器那一栏}。"""
+    rows = {}
+    monkeypatch.setattr("helpers.experiments.plan.table_picture",
+                        lambda cells, *_, **__: rows.update({name: mine for name, _, mine in cells[1:]}))
+    return rows
+
+
+def test_the_preview_says_what_fits_and_how_long(table, monkeypatch):
+    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 40e6)
+    plan = budget(lenet, images=600, num_epochs=1)
+    plan.preview()
+    need = plan.forecast()
+    assert table["4 GB"] == table["8 GB"] == "全部一批也放得下"
+    assert table["此刻空闲 0.0 GB"] == need.fitting(40e6, 600) != need.fitting(40e6, 100)
+    assert table["时间"].startswith("约 ")
+
+
+def test_the_preview_of_what_does_not_fit_has_no_time(table, monkeypatch):
+    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 1e6)
+    budget(lenet).preview()
+    assert table["此刻空闲 0.0 GB"] == "一个样本也放不下" and "时间" not in table
+
+
+def test_a_preview_survives_too_little_memory(table, monkeypatch):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    monkeypatch.setattr(torch.optim.SGD, "step", full)
+    budget(lenet).preview()
+    assert "内存不够" in table["时间"]
+
+
+def test_a_preview_of_a_broken_shape_names_the_layer():
+    with pytest.raises(ValueError, match="AvgPool2d"):
+        budget(lenet, size=10).preview()
+
+
+@pytest.mark.parametrize("images", [2, 24])
+def test_the_time_of_a_folder_is_measured_in_the_folder(table, images, tmp_path):
+    """三个通道的图，一边读一边裁；只有一批的也量得出。"""
+    for half in ("train", "val"):
+        for kind in "ab":
+            (tmp_path / half / kind).mkdir(parents=True)
+            for i in range(images // 2):
+                Image.new("RGB", (40, 40), (9 * i, 0, 0)).save(tmp_path / half / kind / f"{i}.png")
+    plan = budget(lenet).on(str(tmp_path)).change(batch_size=2, num_epochs=1)
+    plan.preview()
+    assert table["时间"].startswith("约 ") and 0 < plan.seconds() < 600
 
 
 def test_the_seconds_of_one_epoch_are_measured():

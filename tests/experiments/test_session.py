@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import Session, budget, fashion_mnist, load, saved_runs, train
+from helpers import Session, budget, fashion_mnist, forecast, load, saved_runs, train
 from helpers.training.loop import Point
 
 lenet = load("7.1").lenet
@@ -55,6 +55,21 @@ def test_how_it_ended(ended, options, visit, points):
     run = walk(running, visit)
     assert run.ended == running.ended == ended and running.note and saved_runs() == [run]
     assert points is None or len(run.points) == points
+
+
+def test_what_the_network_already_holds_is_not_needed_again(monkeypatch):
+    """权重和梯度已经在设备上：空闲的内存加上它们，才是放得下的。"""
+    monkeypatch.setattr("helpers.experiments.session.memory_limit", lambda device: 100e6)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(784, 10_000), nn.ReLU(), nn.Linear(10_000, 10))
+    weights = sum(4 * p.numel() for p in net.parameters())
+    data = fashion_mnist(64, images=640, device="cpu")
+    need = forecast(net, (1, 1, 28, 28), 64)
+
+    def largest():
+        return Session(net, *data, lr=0.1, num_epochs=1).memory["largest_batch"]
+    assert largest() == need.largest_batch(100e6 + weights) > need.largest_batch(100e6)
+    nn.functional.cross_entropy(net(torch.rand(1, 1, 28, 28)), torch.tensor([0])).backward()
+    assert largest() == need.largest_batch(100e6 + 2 * weights)
 
 
 def test_out_of_memory(monkeypatch):

@@ -81,3 +81,10 @@ def test_a_device_that_cannot_be_used_is_refused_in_words(odd):
 def test_a_device_that_can_be_used():
     assert usable_device() == pick_device()
     assert usable_device("cpu") == usable_device(torch.device("cpu")) == torch.device("cpu")
+
+
+def test_the_limit_of_a_gpu_is_what_is_free(monkeypatch):
+    """4 GB 的卡，别的程序占 1 GB；PyTorch 用着 0.5 GB，另外留着 0.3 GB。"""
+    for name, value in {"mem_get_info": (2_200, 4_000), "memory_allocated": 500, "memory_reserved": 800}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda device, value=value: value)
+    assert memory_limit(torch.device("cuda")) == 4_000 - 1_000 - 500

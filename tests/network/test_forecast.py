@@ -106,8 +106,17 @@ def test_the_table_names_the_parts_and_the_batches_that_fit():
     names = [name.strip("　") for name, _ in need.rows()]
     assert names == ["批量 256，float32", "权重", "梯度", "存下的激活", "余量", "最大的批量"]
     assert f"4 GB 放得下批量 {need.largest_batch(4 * GB):,}" in repr(need) and megabytes(need.total) in repr(need)
+    assert f"{need.largest_batch(8 * GB):,}" not in repr(need)  # 十万多，比图片还多
     half = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, dtype=torch.bfloat16)
     assert ("　混合精度的权重副本", megabytes(2 * 61_706)) in half.rows()
+
+
+def test_a_batch_is_never_larger_than_the_data():
+    need = forecast(load("7.1").lenet(), (1, 1, 28, 28), 256, dtype=torch.float32)
+    batch = need.largest_batch(GB)
+    assert need.fitting(GB) == need.fitting(GB, batch + 1) == f"放得下批量 {batch:,}"
+    assert need.fitting(GB, batch) == need.fitting(GB, 100) == "全部一批也放得下"
+    assert need.fitting(1e6) == need.fitting(0, 1) == "一个样本也放不下"
 
 
 @pytest.mark.slow
