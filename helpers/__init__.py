@@ -9,12 +9,13 @@ from helpers.network.input_sizes import input_sizes
 from helpers.network.describe import describe
 from helpers.book.claims import check
 from helpers.training.loop import Point, accuracy, fit
+from helpers.training.mistakes import Mistakes, confident_mistakes
 from helpers.network.initialization import kaiming, xavier
 from helpers.book.official import official_band, reference_runs
 from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare_curves, confusion_matrix, cost_shares,
-                              data_flow, dense_arcs, dots, flow_chart, gallery, heat_maps, image_grid, layer_stacks,
-                              line_chart, map_grid, partial_sum, receptive_fields, skip_paths, stage_columns,
-                              staircase, trade_offs, windows)
+                              data_flow, dense_arcs, dots, feature_maps, filter_grid, flow_chart, gallery, heat_maps,
+                              image_grid, layer_stacks, line_chart, map_grid, mistake_grid, partial_sum,
+                              receptive_fields, skip_paths, stage_columns, staircase, trade_offs, windows)
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.inside import Explanation, explain
 from helpers.network.recording import record
@@ -35,11 +36,12 @@ __all__ = [
     "fast_dtype", "pick_device",
     "Layer", "Trace", "trace", "input_sizes", "describe",
     "check",
-    "Point", "accuracy", "fit", "kaiming", "xavier",
+    "Point", "accuracy", "fit", "kaiming", "xavier", "Mistakes", "confident_mistakes",
     "official_band", "reference_runs",
     "LivePlot", "Picture", "compare_curves",
     "block_stacks", "branches", "dense_arcs", "flow_chart", "layer_stacks", "skip_paths", "stage_columns",
-    "confusion_matrix", "data_flow", "gallery", "image_grid", "map_grid", "receptive_fields", "windows",
+    "confusion_matrix", "data_flow", "feature_maps", "filter_grid", "gallery", "image_grid", "map_grid", "mistake_grid",
+    "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
     "Forecast", "forecast",
     "Explanation", "explain", "record",

@@ -7,8 +7,8 @@ from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, RULE, Picture, ca
 from helpers.pictures.curves import LivePlot, compare_curves
 from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_stacks, skip_paths, stage_columns
 from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
-from helpers.pictures.tensors import (confusion_matrix, data_flow, gallery, image_grid, map_grid, receptive_fields,
-                                      windows)
+from helpers.pictures.tensors import (confusion_matrix, data_flow, feature_maps, filter_grid, gallery, image_grid,
+                                      map_grid, mistake_grid, receptive_fields, windows)
 from helpers.pictures.convolution import convolution_at
 from helpers.pictures.charts import cost_shares, dots, heat_maps, line_chart, partial_sum, staircase, trade_offs
 
@@ -17,7 +17,8 @@ __all__ = [
     "LivePlot", "compare_curves",
     "layer_stacks", "block_stacks", "branches", "stage_columns", "skip_paths", "dense_arcs",
     "flow_chart", "Box", "PLUS", "Paths", "Frame",
-    "data_flow", "image_grid", "confusion_matrix", "gallery", "receptive_fields", "map_grid", "windows",
+    "data_flow", "image_grid", "mistake_grid", "confusion_matrix", "gallery", "receptive_fields", "map_grid", "windows",
+    "filter_grid", "feature_maps",
     "convolution_at",
     "cost_shares", "line_chart", "dots", "partial_sum", "staircase", "heat_maps", "trade_offs",
 ]

@@ -20,6 +20,8 @@ from helpers import paths
 
 DPI = 100  # 每英寸几个像素；图的大小都用英寸说
 
+# 色表：图像 0 是黑、1 是白；特征图从深蓝到黄；有正有负的（权重、差）0 是白，正的红、负的蓝；占多少从白到深蓝
+IMAGE, MAPS, SIGNED, SHARES = "gray", "viridis", "RdBu_r", "Blues"
 # 线、点和强调
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#d62728", "#7b5ea7", "#999999"
 # 连线和箭头，框的边，格子的边，次要的字

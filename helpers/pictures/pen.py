@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import FancyBboxPatch
 from matplotlib.text import Annotation
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from helpers.pictures.canvas import EDGE, LINE
@@ -53,8 +54,17 @@ def line(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
 
 
 def paint(axes: Axes, image: Tensor, cmap: str = "gray_r", **options: Any) -> AxesImage:
-    """把 (H, W) 的张量画成图像。cmap: matplotlib 的色表，默认 0 是白，1 是黑。"""
-    return axes.imshow(image.detach().float().cpu().numpy(), cmap=cmap, **options)
+    """把 (H, W) 的张量画成图像，(3, H, W) 的是彩色。cmap: matplotlib 的色表，默认 0 是白，1 是黑。"""
+    shown = image.permute(1, 2, 0) if image.dim() == 3 else image
+    return axes.imshow(shown.detach().float().cpu().numpy(), cmap=cmap, **options)
+
+
+def color_bar(figure: Figure, image: AxesImage, place: tuple[float, float, float, float], label: str = "") -> None:
+    """image 的色标：什么颜色是多少。place: (左, 下, 宽, 高)，占 figure 的几分之几；label: 写在上面的字。"""
+    axes = figure.add_axes(place)
+    figure.colorbar(image, cax=axes, ticks=MaxNLocator(3), format="{x:.3g}").outline.set_linewidth(0)
+    axes.tick_params(labelsize=8, length=2)
+    axes.set_title(label, fontsize=8, loc="left")
 
 
 def times(sizes: Sequence[int]) -> str:

@@ -1,7 +1,8 @@
 """从张量画图：数据怎样流过网络，测试图像，混淆矩阵，感受野，类别图。"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +16,24 @@ from helpers.network.borrow import evaluating
 from helpers.network.describe import LayerText
 from helpers.network.layer import Layer
 from helpers.network.trace import Trace
-from helpers.pictures.canvas import BLUE, FAINT, GREEN, GREY, LINE, ORANGE, PATH_COLORS, RED, RULE, Picture, canvas
-from helpers.pictures.pen import channels_at, paint, times
+from helpers.pictures.canvas import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    IMAGE,
+    LINE,
+    MAPS,
+    ORANGE,
+    PATH_COLORS,
+    RED,
+    RULE,
+    SIGNED,
+    Picture,
+    canvas,
+)
+from helpers.pictures.pen import channels_at, color_bar, paint, sheet, times, write
+from helpers.training.mistakes import Mistakes
 
 
 def data_flow(net: nn.Sequential, X: Tensor) -> Picture:
@@ -69,16 +86,29 @@ def _draw_stage(figure: Figure, left: float, width: float, maps: Tensor) -> None
 
 
 def image_grid(X: Tensor, titles: Sequence[str], wrong: Sequence[bool] = (), columns: int = 9) -> Picture:
-    """一格一张图像，标题写在上面；wrong 为真的标题是红色。X: (N, 1, H, W)。"""
+    """一格一张图像，标题写在上面；wrong 为真的标题是红色。X: (N, 1, H, W)，彩色的是 (N, 3, H, W)。"""
     rows = -(-len(X) // columns)
     with canvas(columns * 1.15, rows * 1.5, "测试图像与标签") as drawn:
         for i, axes in enumerate(drawn.figure.subplots(rows, columns, squeeze=False).flat):
             axes.axis("off")
             if i < len(X):
-                paint(axes, X[i, 0])
+                paint(axes, X[i].squeeze(0), IMAGE, vmin=0, vmax=1)
                 axes.set_title(titles[i], fontsize=8, color=RED if i < len(wrong) and wrong[i] else "black")
         drawn.figure.subplots_adjust(0.01, 0.01, 0.99, 0.88, hspace=0.45)
     return drawn
+
+
+def mistake_grid(mistakes: Mistakes, columns: int = 6) -> Picture:
+    """认错的图，见 `confident_mistakes`：上面是「真实的类别 → 预测的」，和网络给预测的概率。"""
+    if not len(mistakes.y):
+        with canvas(3, 0.4, "没有认错的") as drawn:
+            write(sheet(drawn.figure, (0, 1), (0, 1)), 0.5, 0.5, "一张也没有认错")
+        return drawn
+    titles = [f"{mistakes.classes[y]} → {mistakes.classes[y_hat]}\n{p:.2f}"
+              for y, y_hat, p in zip(mistakes.y.tolist(), mistakes.y_hat.tolist(), mistakes.p.tolist(), strict=True)]
+    picture = image_grid(mistakes.X, titles, columns=columns)
+    picture.title = "最有把握的错"
+    return picture
 
 
 def confusion_matrix(y: Tensor, y_hat: Tensor) -> Picture:
@@ -152,6 +182,65 @@ def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, int]], cou
     axes.set(xticks=places, ylim=(0, 1.12 * max(size, *fields)))
     axes.set_xlabel("第几层（蓝：卷积，绿：汇聚，橙：左图的这一层）")
     axes.set_title("感受野的边长（像素）", loc="left", fontsize=10)
+
+
+def filter_grid(weights: Mapping[str, Tensor], columns: int = 16) -> Picture:
+    """卷积层的各个卷积核，一个名字一组，全都共用一个刻度：0 是白，正的红，负的蓝。
+
+    weights: 名字到 (N, 1, h, w) 或 (N, h, w) 的权重，如 {"训练前": before, "训练后": net[0].weight}；
+        有几个输入通道的，先取出一个，如 weight[:, :1]。
+    columns: 一行最多几个。形状不对时抛出 ValueError。
+    """
+    groups = {name: _sheets(weight) for name, weight in weights.items()}
+    reach = max(float(group.abs().max()) for group in groups.values()) or 1.0
+    return _draw_groups("卷积核", groups, "权重", columns, cmap=SIGNED, vmin=-reach, vmax=reach)
+
+
+def feature_maps(X: Tensor, maps: Mapping[str, Tensor], columns: int = 8) -> Picture:
+    """一张图像，右边是它的特征图，一个名字一组，全都共用一个刻度：深蓝最小，黄最大。
+
+    X: (1, 1, H, W)，0–1；maps: 名字到 (1, C, h, w) 或 (C, h, w)，例如同一层在训练前和训练后的。
+        一层的输出是 `record(net, X)["0"].content`，层的名字同 net.named_modules()；只看几个通道就切片。
+    columns: 一行最多几个。形状不对时抛出 ValueError。
+    """
+    groups = {name: _sheets(each.squeeze(0) if each.dim() == 4 else each) for name, each in maps.items()}
+    low, high = (float(end) for end in torch.cat([group.flatten() for group in groups.values()]).aminmax())
+    return _draw_groups("特征图", groups, "激活", columns, X, cmap=MAPS, vmin=low, vmax=high)
+
+
+def _sheets(tensor: Tensor) -> Tensor:
+    """(N, 1, h, w) 或 (N, h, w) 变成 (N, h, w)；别的抛出 ValueError。"""
+    found = tensor[:, 0] if tensor.dim() == 4 and tensor.shape[1] == 1 else tensor
+    if found.dim() != 3 or not found.numel():
+        raise ValueError(f"要画的应当是 (N, h, w) 的张量，收到的是 {tuple(tensor.shape)}；"
+                         "有几个输入通道的卷积核，先取出一个，如 weight[:, :1]。")
+    return found.detach()
+
+
+def _draw_groups(kind: str, groups: Mapping[str, Tensor], label: str, columns: int, X: Tensor | None = None,
+                 **scale: Any) -> Picture:
+    """几组 (N, h, w)，一个标题一组，自上而下；最右边是共用的色标，X (1, 1, H, W) 画在最左边。label: 色标的量。"""
+    columns = min(columns, max(map(len, groups.values())))
+    left, bar = 0.1 if X is None else 1.4, 0.8  # 英寸
+    side = min(0.8, (8.4 - left - bar) / columns)
+    width = left + side * columns + bar
+    height = max(1.5, sum(0.28 + side * -(-len(group) // columns) for group in groups.values()))
+    with canvas(width, height, f"{kind}：{'、'.join(groups)}") as drawn:
+        axes, top = sheet(drawn.figure, (0, width), (0, height)), height
+        if X is not None:
+            write(axes, 0.1, top - 0.14, "输入", 10, ha="left")
+            paint(axes, X[0, 0], IMAGE, vmin=0, vmax=1, extent=(0.1, 1.2, top - 1.38, top - 0.28), aspect="auto")
+        for name, group in groups.items():
+            write(axes, left, top - 0.14, name, 10, ha="left")
+            top -= 0.28
+            for i, one in enumerate(group):
+                x, y, share = left + side * (i % columns), top - side * (i // columns), 0.93 * side / max(one.shape)
+                painted = paint(axes, one, extent=(x, x + share * one.shape[1], y - share * one.shape[0], y),
+                                aspect="auto", **scale)
+            top -= side * -(-len(group) // columns)
+        axes.set(xlim=(0, width), ylim=(0, height))  # 画图像时改过
+        color_bar(drawn.figure, painted, (1 - 0.7 / width, 1 - 1.4 / height, 0.1 / width, 1.1 / height), label)
+    return drawn
 
 
 def gallery(rows: dict[str, Tensor]) -> Picture:

@@ -1,24 +1,31 @@
 """tensors.py：画在哪里、多大、什么颜色，对着张量和清单算。"""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+from matplotlib import colormaps
 from support.pixels import areas, painted, pixels
 from torch import nn
 
 from helpers import (
+    Mistakes,
     Trace,
     confusion_matrix,
     data_flow,
+    feature_maps,
+    filter_grid,
     gallery,
     image_grid,
     load,
     map_grid,
+    mistake_grid,
     receptive_fields,
     trace,
     windows,
 )
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, PATH_COLORS, RED
+from helpers.pictures.canvas import BLUE, DPI, GREEN, GREY, MAPS, ORANGE, PATH_COLORS, RED, SIGNED
 
 
 def test_one_stage_for_each_change_of_shape():
@@ -103,6 +110,62 @@ def test_a_layer_that_sees_everything_has_no_bar():
     table = trace(nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1)), (1, 1, 28, 28))
     png = receptive_fields(torch.zeros(1, 1, 28, 28), table).png
     assert len([area for area in areas(png, ORANGE, 60) if area.left > 380]) == 1 and not painted(png, GREEN).any()
+
+
+def shade(name, value):
+    """色表里的一种颜色，value 从 0 到 1。"""
+    red, green, blue, _ = colormaps[name](value, bytes=True)
+    return f"#{red:02x}{green:02x}{blue:02x}"
+
+
+def test_filters_share_one_scale_with_white_at_zero():
+    weights = torch.zeros(3, 1, 2, 2)
+    weights[0], weights[1] = 1.0, -0.5
+    png = filter_grid({"甲": weights}).png
+    strong, weak, none = (shade(SIGNED, each) for each in (1.0, 0.25, 0.5))
+    red, blue = areas(png, strong), areas(png, weak)
+    assert red[0].right < blue[0].left and red[0].width == pytest.approx(blue[0].width, abs=1)
+    beside = filter_grid({"甲": weights, "乙": 4 * weights}).png  # 另一组更大，这一组就淡了
+    [only] = [area for area in areas(beside, strong) if area.width > 40]
+    assert only.top > len(pixels(png)) * 0.7 and painted(png, none).any()
+
+
+def test_filters_wrap_and_keep_their_proportions():
+    one, two = (pixels(filter_grid({"甲": torch.ones(n, 1, 2, 4)}, columns=8).png).shape for n in (8, 17))
+    assert two[1] == one[1] and two[0] > one[0] + 100
+    red = areas(filter_grid({"甲": torch.ones(1, 1, 2, 4)}).png, shade(SIGNED, 1.0), 500)[0]
+    assert red.width == pytest.approx(2 * (red.bottom - red.top + 1), abs=2)
+
+
+@pytest.mark.parametrize("shape", [(6, 3, 5, 5), (5, 5), (0, 1, 5, 5)])
+def test_filters_of_several_channels_are_refused_in_words(shape):
+    with pytest.raises(ValueError, match="先取出一个"):
+        filter_grid({"甲": torch.zeros(shape)})
+
+
+def test_feature_maps_share_one_scale_and_stand_beside_the_image():
+    X = torch.ones(1, 1, 8, 8)
+    png = feature_maps(X, {"训练前": torch.full((1, 2, 4, 4), 2.0), "训练后": torch.full((2, 4, 4), 5.0)}).png
+    low, high = (areas(png, shade(MAPS, each), 1_000) for each in (0.0, 1.0))
+    assert len(low) == len(high) == 2 and max(area.bottom for area in low) < min(area.top for area in high)
+    assert min(area.left for area in low) > 1.2 * DPI  # 左边是图像
+
+
+def test_the_image_beside_is_as_bright_as_it_is():
+    maps = {"甲": torch.rand(2, 4, 4)}
+    dark, grey = (pixels(feature_maps(torch.full((1, 1, 8, 8), value), maps).png)[DPI * 4 // 5, DPI // 2].tolist()
+                  for value in (0.0, 0.5))
+    assert dark == [0] * 3 and grey == pytest.approx([128] * 3, abs=1)
+
+
+def test_a_mistake_is_told_in_words():
+    y, y_hat, p = torch.tensor([0, 1]), torch.tensor([1, 2]), torch.tensor([0.9, 0.8])
+    few = Mistakes(torch.rand(2, 1, 8, 8), y, y_hat, p, ("甲", "乙", "丙"))
+    assert pixels(mistake_grid(few).png).shape[0] == pixels(image_grid(few.X, ["x", "y"]).png).shape[0]
+    others = [replace(few, **change) for change in ({"y": few.y_hat}, {"y_hat": few.y}, {"p": few.p / 2})]
+    assert len({mistake_grid(each).png for each in (few, *others)}) == 4
+    none = Mistakes(few.X[:0], few.y[:0], few.y[:0], few.p[:0], few.classes)
+    assert mistake_grid(none).title == "没有认错的"
 
 
 def test_a_gallery_shows_brightness_as_it_is():
