@@ -3,6 +3,7 @@
 import os
 
 import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 # make test 每次跑同样的 300 例，红了能重现；make fuzz 每次新抽 10000 例。快慢看机器，所以不限时间
@@ -21,7 +22,10 @@ def runs_folder(tmp_path, monkeypatch):
 
 
 def pytest_collection_modifyitems(items):
-    """训练整个网络的、弄坏机器的，make quick 不跑。"""
+    """训练整个网络的、弄坏机器的，make quick 不跑；要显卡的，没有显卡不跑，make gpu 只跑它们。"""
+    without = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 NVIDIA 显卡")
     for item in items:
+        if item.get_closest_marker("cuda"):
+            item.add_marker(without)
         if item.path.parent.name in ("faults", "fuzz", "notebooks"):
             item.add_marker(pytest.mark.slow)

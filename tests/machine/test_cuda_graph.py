@@ -1,85 +1,13 @@
 """cuda_graph.py：没有 GPU 时，用 CPU 上照着 CUDA graph 的规矩录和放的替身；有 GPU 时另外真的录一遍。"""
 
-import contextlib
-
 import pytest
 import torch
+from support.tape import Stream
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from helpers import fashion_mnist, fit, load, xavier
 from helpers.machine.cuda_graph import GraphedStep
-from helpers.training import loop
 from helpers.training.loop import steps
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 CUDA 显卡")
-
-
-class Tape(TorchDispatchMode):
-    """像 CUDA graph 那样：录下每个算子和它用的张量，录的时候什么也不改变；重放时在同样的内存上再做一遍。"""
-
-    def __init__(self):
-        super().__init__()
-        self.calls, self.before, self.replays = [], {}, 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
-            raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
-        for memory in (tensor.untyped_storage() for tensor in tensors((args, kwargs))):
-            self.before.setdefault(memory.data_ptr(), (memory, memory.clone()))
-        result = function(*args, **(kwargs or {}))
-        self.calls.append((function, args, kwargs or {}, result))
-        return result
-
-    def rewind(self):
-        for memory, content in self.before.values():
-            memory.copy_(content)
-
-    @torch.no_grad()
-    def replay(self):
-        self.replays += 1
-        for function, args, kwargs, result in self.calls:
-            for old, new in zip(tensors(result), tensors(function(*args, **kwargs)), strict=True):
-                if old.data_ptr() != new.data_ptr():
-                    old.copy_(new)
-
-
-def tensors(tree):
-    return [leaf for leaf in tree_flatten(tree)[0] if isinstance(leaf, torch.Tensor)]
-
-
-class Stream:
-    main, waits = None, []
-
-    def wait_stream(self, other):
-        Stream.waits.append(("main" if self is Stream.main else "side", "main" if other is Stream.main else "side"))
-
-
-@pytest.fixture
-def tapes(monkeypatch):
-    """把 torch.cuda 里录 graph 的几个名字换成替身，返回录下的。"""
-    made = []
-
-    @contextlib.contextmanager
-    def capture(tape, stream):
-        random = torch.get_rng_state()
-        with tape:
-            yield
-        tape.rewind()
-        torch.set_rng_state(random)
-
-    def new_tape():
-        made.append(Tape())
-        return made[-1]
-
-    Stream.main, Stream.waits = Stream(), []
-    for name, value in {"CUDAGraph": new_tape, "graph": capture, "Stream": Stream,
-                        "current_stream": lambda: Stream.main,
-                        "stream": lambda stream: contextlib.nullcontext()}.items():
-        monkeypatch.setattr(torch.cuda, name, value)
-    monkeypatch.setattr(loop, "require_cuda_graph", lambda device: None)
-    return made
 
 
 def trajectory(net, *, device="cpu", images=100, size=28, cuda_graph, lr=0.1, dtype=torch.float32):
@@ -125,9 +53,25 @@ def test_a_network_that_reads_a_number_cannot_be_captured(tapes):
     class Reading(nn.Linear):
         def forward(self, X):
             return super().forward(X.flatten(1)) * (1.0 if X.sum().item() > 0 else 2.0)
-    with pytest.raises(RuntimeError, match="capturing"):
+    with pytest.raises(ValueError, match=r"capturing.*去掉 cuda_graph=True"):
         trajectory(lambda: Reading(784, 10), cuda_graph=True)
     assert not tapes[0].replays
+
+
+@pytest.mark.parametrize("call", [0, 2, 3, 5], ids=["第一步", "热身", "录的时候", "另一批"])
+def test_out_of_memory_at_any_step_is_a_memory_error(tapes, monkeypatch, call):
+    """录的时候不够，结束录制还会再报一个别的错；最后一批形状不同，照常走的时候也会不够。"""
+    calls, step = [], torch.optim.SGD.step
+
+    def full(*arguments):
+        calls.append(len(tapes))
+        if len(calls) == call + 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return step(*arguments)
+    monkeypatch.setattr(torch.optim.SGD, "step", full)
+    with pytest.raises(MemoryError, match="内存不够"):
+        trajectory(NETS["lenet"], cuda_graph=True)
+    assert calls[-1] == (call > 2)
 
 
 @pytest.mark.parametrize("several, reason", [(False, "这次的数据在 cpu 上"), (True, "这次是几个进程")])
@@ -138,7 +82,7 @@ def test_it_needs_one_gpu_and_one_process(monkeypatch, several, reason):
         next(steps(net, *data, lr=0.1, num_epochs=1, cuda_graph=True))
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("section, size", [("7.1", 28), ("7.6", 32)])
 def test_on_a_gpu(section, size):
     plan = load(section).plan.book

@@ -132,7 +132,7 @@ def test_the_peak_of_a_gpu_is_what_was_added(gpu):
     assert gauge.peak == 600
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 CUDA 显卡")
+@pytest.mark.cuda
 def test_on_a_gpu():
     reset_peak(CUDA)
     gauge = Gauge(CUDA)

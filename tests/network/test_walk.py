@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import torch
-from support.nets import Call, devices, lenet, needs_cuda, random_layers, random_network, runs
+from support.nets import Call, devices, lenet, random_layers, random_network, runs
 from torch import nn
 from torch.nn import functional as F
 
@@ -137,7 +137,7 @@ def test_falls_back_to_the_device_of_the_network(forward):
     assert input_sizes(net, (1, 1, 8, 8)) == (8, 8)
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_a_real_run_gives_the_same_rows_as_meta(device):
     def peek(_, X):
         X.sum().item()

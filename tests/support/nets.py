@@ -9,8 +9,7 @@ from torch import nn
 # 书上每一节的输入边长
 SIZES = {"7.1": 28, "7.2": 224, "7.3": 224, "7.4": 224, "7.5": 96, "7.6": 96, "7.7": 96}
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 CUDA 显卡")
-devices = pytest.mark.parametrize("device", ["meta", "cpu", pytest.param("cuda", marks=needs_cuda)])
+devices = pytest.mark.parametrize("device", ["meta", "cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 
 
 def lenet() -> nn.Sequential:
