@@ -1,8 +1,9 @@
 """一次训练从头到尾：设置、每一步、怎样结束、诊断、存下。没有屏幕，也没有 asyncio。"""
 
+import inspect
 import warnings
 from asyncio import CancelledError
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from helpers.arguments import between, brief, instance
 from helpers.book.official import Band
 from helpers.data.split import Split
 from helpers.experiments.checkpoint import gentle_stop, kept, load_checkpoint, save_checkpoint
@@ -24,10 +26,12 @@ from helpers.machine.device import dtype_name, fast_dtype, memory_limit
 from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
+from helpers.network.borrow import evaluating
 from helpers.network.forecast import forecast
 from helpers.network.trace import trace
 from helpers.pictures.curves import LivePlot
-from helpers.training.loop import Point, Position, Rate, steps
+from helpers.training.checks import check_dtype, check_training
+from helpers.training.loop import Point, Position, Rate, rate_now, steps
 
 Loop = Callable[..., Iterator[Point]]
 _ENDINGS = {KeyboardInterrupt: "interrupted", CancelledError: "interrupted", FloatingPointError: "diverged",
@@ -51,9 +55,12 @@ class Session:
                  loop: Loop | None = None, checkpoint: Path | None = None, resume: bool = False,
                  cuda_graph: bool = False):
         """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
-        self.net, self.train, self.plan, self.seed = net, train, plan, seed
-        self.dtype = dtype or (fast_dtype(train.device) if loop is None else torch.float32)
-        self.recipe, self.book_recipe = _recipes(net, train, lr() if callable(lr) else lr, num_epochs, plan)
+        num_epochs = check_training(net, train, test, num_epochs)
+        _check(plan, loop, checkpoint, resume)
+        self.net, self.train, self.plan = net, train, plan
+        self.seed = None if seed is None else between("seed", seed, 0, 2**63 - 1)
+        self.dtype = check_dtype(dtype or (fast_dtype(train.device) if loop is None else torch.float32))
+        self.recipe, self.book_recipe = _recipes(net, train, rate_now(lr), num_epochs, plan)
         self.held = _held(net, train.device)
         self.memory = _memory(net, train, self.dtype, memory_limit(train.device) + self.held)
         self.started = datetime.now().isoformat(timespec="milliseconds")
@@ -64,7 +71,7 @@ class Session:
         if seed is not None:
             torch.manual_seed(seed + rank())  # 各个进程的暂退法不同
         if loop is not None:
-            turns = _timed(loop(net, train, test, lr, num_epochs), self.gauge)
+            turns = _timed(_begun(loop, net, train, test, lr, num_epochs), self.gauge)
         else:
             if checkpoint is not None and resume and checkpoint.exists():
                 self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed())
@@ -98,7 +105,8 @@ class Session:
         if error is not None:
             self.ended = next((ended for known, ended in _ENDINGS.items() if isinstance(error, known)), "error")
         if self.ended == "done":
-            self.note = self.band.sentence(getattr(self.points[-1].whole, self.band.metric)) if self.band else ""
+            last = self.points[-1].whole if self.points else None
+            self.note = self.band.sentence(getattr(last, self.band.metric, None)) if self.band else ""
         elif self.ended == "interrupted":
             epoch = self.points[-1].epoch if self.points else 0
             self.note = f"在第 {epoch:.3g} 轮中断，已有的曲线和权重都留着。"
@@ -142,10 +150,10 @@ class Session:
 def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
              plan: Plan | None) -> tuple[dict[str, Any], dict[str, Any]]:
     """(这次的全部设置, 书上的)；书上的不知道就是空的。"""
-    table = trace(net, (1, train.channels, train.size, train.size))
+    params, macs = _costs(net, train)
     recipe = (plan.settings if plan else {}) | {
         "batch_size": train.batch_size * world_size(), "size": train.size, "images": train.images, "lr": lr,
-        "num_epochs": num_epochs, "init": initialization_of(net), "params": table.params, "macs": table.macs}
+        "num_epochs": num_epochs, "init": initialization_of(net), "params": params, "macs": macs}
     if together():
         recipe["processes"] = world_size()
     if plan is None:
@@ -154,6 +162,20 @@ def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
     planned, book = _count_params(plan.meta()), _count_params(plan.book.meta())
     return plain(recipe), plain(plan.book.settings | {
         "params": recipe["params"] if recipe["params"] == planned else book})
+
+
+def _costs(net: nn.Module, train: Split) -> tuple[int, int]:
+    """(参数, 一张图的乘加)；真的一批走得通、清单却列不出来的网络，乘加是 0。走不通就抛出 ShapeError。"""
+    try:
+        table = trace(net, (1, train.channels, train.size, train.size))
+    except Exception as error:
+        try:
+            with torch.no_grad(), evaluating(net):
+                net.to(train.device)(next(train.some(train.batch_size)))
+        except Exception:
+            raise error from None
+        return _count_params(net), 0
+    return table.params, table.macs
 
 
 def _held(net: nn.Module, device: torch.device) -> int:
@@ -175,12 +197,36 @@ def _count_params(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
 
 
+def _check(plan: Plan | None, loop: Loop | None, checkpoint: Path | None, resume: bool) -> None:
+    """选项对不对得上；不对就抛出 TypeError 或 ValueError。"""
+    if plan is not None:
+        instance(plan, Plan, "plan 应当是一个计划，如 budget(lenet)")
+    if checkpoint is not None:
+        instance(checkpoint, Path, "checkpoint 应当是一个路径，如 Path('lenet.pt')")
+        if loop is not None:
+            raise ValueError("自己写的循环（loop）存不了档：去掉 checkpoint，或者不给 loop。")
+        if checkpoint.is_dir():
+            raise ValueError(f"checkpoint 应当是一个文件，{checkpoint} 是文件夹。")
+    if resume and checkpoint is None:
+        raise ValueError("接着训练（resume）要有存档：同时给出 checkpoint。")
+
+
+def _begun(loop: Loop, *arguments: Any) -> Iterator[Point]:
+    """读者自己的循环给出的点。"""
+    wanted = "loop 应当是一个函数，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point"
+    try:
+        inspect.signature(loop).bind(*arguments)
+    except TypeError as error:
+        raise TypeError(f"{wanted}；收到的是 {brief(loop)}。") from error
+    return iter(instance(loop(*arguments), Iterable, wanted))
+
+
 def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
     """读者自己的循环，里面分不出取数据、更新和评估。"""
     gauge.lap("drawing")
     for point in points:
         gauge.lap("loop")
-        yield point
+        yield instance(point, Point, "loop 应当给出一个个 Point")
         gauge.lap("drawing")
 
 

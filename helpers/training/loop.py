@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from helpers.arguments import brief, number
 from helpers.data.split import Split
-from helpers.machine.cuda_graph import GraphedStep, require_cuda_graph
+from helpers.machine.cuda_graph import GraphedStep, Step, require_cuda_graph
 from helpers.machine.device import fast_dtype
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import all_sum, parallel, together, world_size
 from helpers.network.borrow import evaluating
+from helpers.training.checks import check_dtype, check_output, check_scoring, check_training, explain
 
 Rate = float | Callable[[], float]
 
@@ -82,10 +84,8 @@ def fit(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
     参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
     内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
     """
-    for point in steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge,
-                       cuda_graph=cuda_graph):
-        if point is not None:
-            yield point
+    turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge, cuda_graph=cuda_graph)
+    return (point for point in turns if point is not None)
 
 
 def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
@@ -97,18 +97,24 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     reports: 每轮报告几次；position: 从哪里开始，默认从头；走到哪里也记在里面。
     几个进程一起训练时（见 `team`），各走各的那一份，梯度、损失和精度是全体的。
     """
-    if isinstance(num_epochs, bool) or not isinstance(num_epochs, int) or num_epochs < 1:
-        raise ValueError(f"num_epochs 应当是正整数，收到的是 {num_epochs!r}。")
+    num_epochs = check_training(net, train, test, num_epochs)
+    if not callable(lr):
+        rate_now(lr)
     if cuda_graph:
         require_cuda_graph(train.device)
-    gauge, here, dtype = gauge or Gauge(train.device), position or Position(), dtype or fast_dtype(train.device)
+    update = Update(net, train, check_dtype(dtype or fast_dtype(train.device)), gauge or Gauge(train.device),
+                    position or Position())
+    return _epochs(update, GraphedStep(update) if cuda_graph else update, train, test, lr, num_epochs, reports)
+
+
+def _epochs(update: "Update", step: Step, train: Split, test: Split, lr: Rate, num_epochs: int,
+            reports: int) -> Generator[Point | None, None, None]:
+    here, gauge = update.position, update.gauge
     gauge.lap("drawing")  # 在这以前画好的坐标轴
     keep_memory()
-    update = Update(net, train.device, dtype, gauge, here)
-    step = GraphedStep(update) if cuda_graph else update
     for epoch in range(here.epoch, num_epochs):
         yield from _train(update, step, train, lr, reports)
-        hits = yield from _evaluate(net, test, dtype, gauge)
+        hits = yield from _evaluate(update.net, test, update.dtype, gauge)
         last_part = update.means()
         update.mark()
         here.epoch, here.order = epoch + 1, None
@@ -123,9 +129,11 @@ class Update:
     CUDA graph。学习率和累计量也留在设备上：GPU 不必每一步都等主机，录下的一步也看得到新的值。
     """
 
-    def __init__(self, net: nn.Module, device: torch.device, dtype: torch.dtype, gauge: Gauge, position: Position):
+    def __init__(self, net: nn.Module, train: Split, dtype: torch.dtype, gauge: Gauge, position: Position):
+        device, self.classes = train.device, len(train.classes)
         net.to(device).to(memory_format=torch.channels_last)
-        self.net, self.dtype, self.gauge, self.position = parallel(net, device), dtype, gauge, position
+        self.net, self.dtype, self.gauge, self.position = net, dtype, gauge, position
+        self.parallel = parallel(net, device)
         self.lr = torch.ones((), device=device)
         self.sums, self.earlier = (torch.zeros(2, device=device) if sums is None else sums.to(device)
                                    for sums in (position.sums, position.earlier_sums))
@@ -134,7 +142,8 @@ class Update:
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(X.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.net(X.to(memory_format=torch.channels_last))
+            logits = self.parallel(X.to(memory_format=torch.channels_last))
+            check_output(logits, y, self.classes)
             loss = F.cross_entropy(logits, y)
         self.gauge.sample()
         self.optimizer.zero_grad()
@@ -173,19 +182,18 @@ def _means(sums: Tensor, seen: int) -> tuple[float, float]:
     return loss, acc
 
 
-def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Split, lr: Rate,
-           reports: int) -> Iterator[Point | None]:
+def _train(update: Update, step: Step, train: Split, lr: Rate, reports: int) -> Iterator[Point | None]:
     """一轮（或者它剩下的一半），每批交还一次控制；最后一批不报告，评估之后再说。"""
     here, gauge = update.position, update.gauge
     if here.order is None:
         here.order = train.order()
         update.start_epoch()
-    update.net.train()
+    update.parallel.train()
     for X, y in train.batches(here.order, here.batch):
         gauge.lap("data")
-        here.lr = _ask(lr)
+        here.lr = rate_now(lr)
         update.lr.fill_(here.lr)
-        loss = _within_memory(step, X, y, update)
+        loss = _step(step, X, y, update)
         here.batch += 1
         here.seen += len(y)
         gauge.lap("steps")
@@ -201,21 +209,28 @@ def _train(update: Update, step: Callable[[Tensor, Tensor], Tensor], train: Spli
             gauge.lap("drawing")
 
 
-def _ask(lr: Rate) -> float:
-    """此刻的学习率。"""
-    rate = lr() if callable(lr) else lr
-    if not 0 < rate < math.inf:
-        raise ValueError(f"学习率应当是大于 0 的数，收到的是 {rate!r}。")
+def rate_now(lr: Rate) -> float:
+    """此刻的学习率；不是大于 0 的数就抛出 ValueError。"""
+    given = lr() if callable(lr) else lr
+    rate = number(given)
+    if rate is None or rate <= 0:
+        raise ValueError(f"学习率应当是大于 0 的数，收到的是 {brief(given)}。")
     return rate
 
 
-def _within_memory(step: Callable[[Tensor, Tensor], Tensor], X: Tensor, y: Tensor, update: Update) -> Tensor:
+def _step(step: Step, X: Tensor, y: Tensor, update: Update) -> Tensor:
     """走一步；内存不够就放掉这一步占用的，抛出 MemoryError。"""
     try:
         return step(X, y)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
+            explain(error, update.net, X)
             raise
+    except ValueError as error:
+        if len(y) > 1 or "more than 1 value per channel" not in str(error):
+            raise
+        raise ValueError("这一批只有 1 张图（一轮的最后一批常常不满），批量规范化算不出方差；"
+                         "换一个批量，让最后一批至少有 2 张，如 plan.change(batch_size=…)。") from error
     # 到了 except 之外：那里的 error 还抓着放不下的张量
     update.optimizer.zero_grad()
     if isinstance(step, GraphedStep):
@@ -241,7 +256,8 @@ def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) ->
 
 def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
-    scoring = _evaluate(net, data, dtype or fast_dtype(data.device), Gauge(data.device))
+    check_scoring(net, data)
+    scoring = _evaluate(net, data, check_dtype(dtype or fast_dtype(data.device)), Gauge(data.device))
     while True:
         try:
             next(scoring)
@@ -256,8 +272,18 @@ def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge) -> 
         for X, y in data:
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
             with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-                hits += (net(X.to(memory_format=torch.channels_last)).argmax(1) == y).sum()
+                logits = _answer(net, X)
+                check_output(logits, y, len(data.classes))
+                hits += (logits.argmax(1) == y).sum()
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")
     return all_sum(hits)
+
+
+def _answer(net: nn.Module, X: Tensor) -> Tensor:
+    try:
+        return net(X.to(memory_format=torch.channels_last))
+    except RuntimeError as error:
+        explain(error, net, X)
+        raise

@@ -1,12 +1,15 @@
 """session.py：一次训练怎样结束，谁来走都一样；没有屏幕。"""
 
 import signal
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from helpers import Session, budget, fashion_mnist, forecast, load, saved_runs, train
+from helpers.network.shape_errors import ShapeError
 from helpers.training.loop import Point
 
 lenet = load("7.1").lenet
@@ -141,6 +144,54 @@ class Picky(nn.Sequential):
     def forward(self, X):
         assert bool((X >= 0).all())
         return super().forward(X)
+
+
+class Even(Picky):
+    """批量是偶数才走得通：一张图的清单列不出来。"""
+
+    def forward(self, X):
+        assert len(X) % 2 == 0
+        return super().forward(X)
+
+
+@pytest.mark.parametrize("make", [Even, lambda *layers: torch.jit.script(nn.Sequential(*layers))], ids=["偶数", "jit"])
+def test_what_can_be_trained_is_trained_though_it_cannot_be_traced(make):
+    run = walk(session(make(nn.Flatten(), nn.Linear(784, 10)), num_epochs=1))
+    assert run.finished and run.recipe["params"] == 7850 and repr(run)
+
+
+def test_what_cannot_run_is_explained_by_its_trace():
+    with pytest.raises(ShapeError, match="Linear"):
+        session(nn.Sequential(nn.Flatten(), nn.Linear(700, 10)))
+
+
+@pytest.mark.parametrize("options, error, says", [
+    ({"plan": "x"}, TypeError, "plan 应当是"), ({"checkpoint": "a.pt"}, TypeError, "checkpoint 应当是"),
+    ({"checkpoint": Path()}, ValueError, "是文件夹"), ({"resume": True}, ValueError, "要有存档"),
+    ({"loop": loop, "checkpoint": Path("a.pt")}, ValueError, "存不了档"), ({"loop": "x"}, TypeError, "loop 应当是"),
+    ({"loop": lambda net: []}, TypeError, "loop 应当是"), ({"loop": lambda *_: None}, TypeError, "loop 应当是"),
+    ({"seed": "a"}, ValueError, "seed"), ({"seed": 1.5}, ValueError, "seed"), ({"seed": -1}, ValueError, "seed"),
+    ({"seed": 2**63}, ValueError, "seed"), ({"seed": True}, ValueError, "seed")])
+def test_odd_options_are_refused_in_words(options, error, says):
+    with pytest.raises(error, match=says):
+        session(**options)
+
+
+def test_a_loop_gives_points():
+    with pytest.raises(TypeError, match="loop 应当给出一个个 Point"):
+        walk(session(loop=lambda *_: [1]))
+    assert walk(session(loop=lambda *_: [])).points == []
+
+
+def test_numbers_of_numpy_are_written_down_as_numbers():
+    run = walk(session(lr=np.float32(0.5), num_epochs=np.int64(1), seed=np.int64(3)))
+    assert (run.recipe["lr"], run.recipe["num_epochs"], run.seed) == (0.5, 1, 3) and saved_runs() == [run]
+
+
+def test_a_training_of_the_book_without_a_point_is_not_compared():
+    plan = budget(lenet, lr=0.9)
+    running = Session(plan.build(), *plan.book.data(), lr=0.9, num_epochs=10, plan=plan, loop=lambda *_: [])
+    assert walk(running).ended == "done" and "没有完成" in running.note
 
 
 def test_what_can_be_trained_is_trained_though_it_cannot_be_forecast():
