@@ -15,7 +15,7 @@ from helpers.book.official import official_band, reference_runs
 from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare_curves, confusion_matrix, cost_shares,
                               data_flow, dense_arcs, dots, feature_maps, filter_grid, flow_chart, gallery, heat_maps,
                               image_grid, layer_stacks, line_chart, map_grid, mistake_grid, partial_sum,
-                              receptive_fields, skip_paths, stage_columns, staircase, trade_offs, windows)
+                              receptive_fields, skip_paths, stage_columns, staircase, trade_offs, trial_lines, windows)
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.inside import Explanation, explain
 from helpers.network.recording import record
@@ -42,7 +42,7 @@ __all__ = [
     "block_stacks", "branches", "dense_arcs", "flow_chart", "layer_stacks", "skip_paths", "stage_columns",
     "confusion_matrix", "data_flow", "feature_maps", "filter_grid", "gallery", "image_grid", "map_grid", "mistake_grid",
     "receptive_fields", "windows",
-    "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs",
+    "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs", "trial_lines",
     "Forecast", "forecast",
     "Explanation", "explain", "record",
     "Trials", "trials", "recorded",

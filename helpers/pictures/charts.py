@@ -69,15 +69,40 @@ def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: s
                 axes.yaxis.set_major_locator(MaxNLocator(integer=True))
         if span:
             axes.axvspan(*span, color=GREEN, alpha=0.2, lw=0)
-        if log:
-            axes.set_yscale("log", nonpositive="mask")
-            _plain_numbers(axes.yaxis)
-        axes.set(xlabel=xlabel)
-        axes.set_title(ylabel, loc="left", fontsize=10)
-        axes.grid(alpha=0.25)
-        if len(series) > 1:
-            axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        _label(axes, xlabel, ylabel, log)
     return drawn
+
+
+def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], xlabel: str, ylabel: str) -> Picture:
+    """几条折线，每个横坐标上量过几次：每次一个点，连线是平均数，竖线是平均数的区间；图例在右边。
+
+    series: 每条线的名字到各个横坐标上的几次测量，如 Trials，与 x 等长；
+    x: 横坐标，等距排开，照原样写在轴上；几条线左右错开一点。
+    """
+    with canvas(8.4, 3.4, f"{ylabel}：{'、'.join(series)}", layout="tight") as drawn:
+        axes = drawn.figure.subplots()
+        for i, (name, groups) in enumerate(series.items()):
+            color, places = f"C{i}", np.arange(len(x)) + 0.12 * (i - (len(series) - 1) / 2)
+            axes.plot(places, [group.mean for group in groups], color=color, label=name)
+            for place, group in zip(places, groups, strict=True):
+                axes.plot([place] * len(group.values), group.values, "o", ms=4, color=color, alpha=0.4, mew=0)
+                if math.isfinite(group.high - group.low):
+                    axes.plot([place] * 2, [group.low, group.high], color=color, lw=2.5)
+        axes.set_xticks(range(len(x)), [str(each) for each in x])
+        _label(axes, xlabel, ylabel)
+    return drawn
+
+
+def _label(axes: Axes, xlabel: str, ylabel: str, log: bool = False) -> None:
+    """折线图的轴；图例在右边，只有一条线就不要。"""
+    if log:
+        axes.set_yscale("log", nonpositive="mask")
+        _plain_numbers(axes.yaxis)
+    axes.set(xlabel=xlabel)
+    axes.set_title(ylabel, loc="left", fontsize=10)
+    axes.grid(alpha=0.25)
+    if len(axes.get_legend_handles_labels()[1]) > 1:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _plain_numbers(axis: Axis) -> None:

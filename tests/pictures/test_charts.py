@@ -17,6 +17,7 @@ from helpers import (
     staircase,
     trace,
     trade_offs,
+    trial_lines,
 )
 from helpers.pictures.canvas import BLUE, GREEN, ORANGE
 
@@ -33,6 +34,17 @@ def test_the_interval_is_as_long_as_it_is():
     wide, narrow = Trials((1.0, 3.0, 8.0)), Trials((3.0, 4.0, 5.0))
     one, other = sorted(areas(dots({"甲": wide, "乙": narrow}, "秒").png, ORANGE, 20), key=lambda area: area.top)
     assert one.width / other.width == pytest.approx((wide.high - wide.low) / (narrow.high - narrow.low), rel=0.03)
+
+
+def test_trial_lines_join_the_means_and_mark_the_intervals():
+    def marks(*groups):  # 这张图里最高的几处：线的颜色从上到下占了哪些行
+        return painted(trial_lines({"甲": groups}, ["一", "二"], "x", "y").png, FIRST)
+
+    wide, narrow = Trials((1.0, 5.0, 6.0)), Trials((3.9, 4.0, 4.1))
+    heights = [np.ptp(marks(wide, narrow)[:, side].nonzero()[0]) for side in (np.s_[:400], np.s_[500:])]
+    assert heights[0] > 10 * heights[1]  # 区间宽的那一边，竖线长
+    level = marks(Trials((4.0, 4.0)), Trials((4.0,)))  # 平均数相同，连线是平的；只有一次的没有区间
+    assert np.ptp(level.nonzero()[0]) < 5 < np.ptp(level.nonzero()[1])
 
 
 def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):
