@@ -186,11 +186,12 @@ def _rows(run: Run) -> list[tuple[str, str]]:
     peak = run.memory["peak"]
     measured = f"{'增加' if run.device == 'cpu' else ''} {megabytes(peak)}" if peak else "没有量"
     need = f" {megabytes(run.memory['forecast'])}" if run.memory["forecast"] else "不出"
-    parts = [f"{name} {run.seconds[key]:.1f}" for key, name in _PARTS.items() if key in run.seconds]
+    parts = {name: round(run.seconds[key], 1) for key, name in _PARTS.items() if key in run.seconds}
+    total = sum(parts.values())  # 写出来的各部分之和，不差那 0.1
     seed = "没有给种子" if run.seed is None else f"种子 {run.seed}"
     return [("网络", f"{run.network or '?'}（{run.name}）"), ("结果", f"{_ENDINGS[run.ended]}：{result}"),
             ("环境", f"{run.device}，{run.dtype}，{seed}，初始化 {run.recipe['init']}"),
-            ("时间", f"{run.total_seconds:.1f} 秒 = {' + '.join(parts)}"),
+            ("时间", f"{total:.1f} 秒 = {' + '.join(f'{name} {spent:.1f}' for name, spent in parts.items())}"),
             ("每秒图片", (f"只算更新（书上的算法）{steps:,.0f}，" if steps else "") + f"全部都算 {honest:,.0f}"),
             ("内存", f"预计{need}，实际{measured}"),
             ("判断", run.verdict)]

@@ -119,7 +119,7 @@ def confusion_matrix(y: Tensor, y_hat: Tensor) -> Picture:
     with canvas(6, 5.2, "混淆矩阵", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         paint(axes, share, "Blues", vmin=0, vmax=1)
-        for i, j in (share >= 0.005).nonzero().tolist():
+        for i, j in (100 * share).round().nonzero().tolist():  # 不到 0.5 % 的不写
             axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9,
                       color="white" if share[i, j] > 0.6 else "black")
         axes.set_xticks(range(10), names, rotation=45)

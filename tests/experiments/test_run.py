@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import time
 from dataclasses import asdict, replace
 
@@ -136,6 +137,13 @@ def test_the_time_adds_up(plan):
     assert 0.5 * run.total_seconds < run.seconds["steps"] < run.total_seconds <= time.perf_counter() - started
     steps, honest = run.throughput
     assert steps == pytest.approx(640 / run.seconds["steps"]) and honest == pytest.approx(640 / run.total_seconds)
+
+
+def test_the_printed_parts_add_up_to_the_printed_total(run):
+    shown = repr(replace(run, seconds={"steps": 18.36, "evaluation": 0.26, "drawing": 0.26}))
+    [line] = [line for line in shown.splitlines() if line.startswith("时间")]
+    total, *parts = map(float, re.findall(r"\d+\.\d", line))
+    assert len(parts) == 3 and total == pytest.approx(sum(parts))
 
 
 def test_own_loop_is_used_and_timed(plan):

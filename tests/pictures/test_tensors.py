@@ -61,6 +61,16 @@ def test_confusion_matrix_puts_truth_in_rows():
     assert rows.mean() < image.shape[0] / 2 < image.shape[1] / 2 < columns.mean()  # 右上角
 
 
+def test_half_a_percent_is_not_written_as_zero():
+    def cell(mistakes, of=200):  # 左上角第二格：真实 0，预测 1
+        y, y_hat = torch.zeros(of, dtype=torch.long), torch.zeros(of, dtype=torch.long)
+        y_hat[:mistakes] = 1
+        return (pixels(confusion_matrix(y, y_hat).png).sum(2) < 100).sum()
+
+    blank, half, two = cell(0), cell(1), cell(4)
+    assert half == blank < two  # 黑色的字多了一个「2」
+
+
 def test_a_class_that_never_occurs_divides_by_nothing():
     assert confusion_matrix(torch.tensor([0, 1]), torch.tensor([0, 0])).png
 
