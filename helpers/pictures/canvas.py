@@ -1,6 +1,7 @@
 """画布：任何机器上都有中文，画好就是一张 Picture；还有画成图的表格和全书的颜色。"""
 
 import io
+import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -86,10 +87,14 @@ def canvas(width: float, height: float, title: str, *,
         del drawn.figure  # 图留着，画它用的东西不留
 
 
+# matplotlib 的设置是整个进程的；网页的消息也许在另一个线程里画图，所以一次只有一个线程在画
+_drawing = threading.RLock()
+
+
 @contextmanager
 def chinese() -> Iterator[None]:
-    """在这个 with 里画的字都有中文；离开后 matplotlib 的设置还原。"""
-    with mpl.rc_context(_STYLE):
+    """在这个 with 里画的字都有中文；离开后 matplotlib 的设置还原。别的线程正在画，就等它画完。"""
+    with _drawing, mpl.rc_context(_STYLE):
         yield
 
 

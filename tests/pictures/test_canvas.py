@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 
 import matplotlib as mpl
 import numpy as np
@@ -43,6 +44,25 @@ def test_an_exception_restores_the_settings_too_and_leaves_no_picture():
     with pytest.raises(ZeroDivisionError), canvas(1, 1, "") as drawn:
         1 / 0  # noqa: B018
     assert dict(mpl.rcParams) == before and not hasattr(drawn, "png")
+
+
+def test_two_threads_do_not_mix_their_settings():
+    """一个线程还在画，另一个也来画；先来的先走，后来的还在画。"""
+    before, families, inside, leave = dict(mpl.rcParams), [], threading.Event(), threading.Event()
+
+    def other():
+        with canvas(1, 1, "后来的"):
+            inside.set()
+            leave.wait(10)
+            families.append(mpl.rcParams["font.family"])
+    thread = threading.Thread(target=other)
+    with canvas(1, 1, "先来的"):
+        ours = mpl.rcParams["font.family"]
+        thread.start()
+        inside.wait(0.2)
+    leave.set()
+    thread.join()
+    assert dict(mpl.rcParams) == before and families == [ours]
 
 
 def test_a_layout_engine_moves_the_axes():
