@@ -21,9 +21,19 @@ class Kernel:
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
 
-    def send(self, code: str) -> str:
-        """发出一个单元格，返回它的编号，不等结果。"""
-        return self.client.execute(code)
+    def send(self, code: str, cell: str | None = None) -> str:
+        """发出一个单元格，返回消息的编号，不等结果。cell: 单元格的编号，JupyterLab 每次都送。"""
+        content = {"code": code, "silent": False, "store_history": True, "user_expressions": {}, "allow_stdin": False,
+                   "stop_on_error": True}
+        return self._shell("execute_request", content, metadata={"cellId": cell} if cell else {})
+
+    def _shell(self, kind: str, content: dict[str, Any], subshell: str | None = None,
+               metadata: dict[str, Any] | None = None) -> str:
+        message = self.client.session.msg(kind, content, metadata=metadata)
+        if subshell is not None:
+            message["header"]["subshell_id"] = subshell
+        self.client.shell_channel.send(message)
+        return message["header"]["msg_id"]
 
     def messages(self, parent: str, timeout: float = 60,
                  enough: Callable[[list[Message]], bool] = lambda found: False) -> list[Message]:
@@ -40,16 +50,40 @@ class Kernel:
                 return found
         raise TimeoutError("内核没有空闲下来")
 
-    def run(self, code: str, timeout: float = 60) -> str:
+    def run(self, code: str, timeout: float = 60, cell: str | None = None) -> str:
         """运行一个单元格，返回它印出的文字；出错时抛出 AssertionError。"""
-        return printed(self.messages(self.send(code), timeout))
+        return printed(self.messages(self.send(code, cell), timeout))
 
-    def move(self, model: str, **state: Any) -> str:
-        """像网页里的滑块那样送来一个新的值，返回消息的编号。"""
-        message = self.client.session.msg("comm_msg", {
-            "comm_id": model, "data": {"method": "update", "state": state, "buffer_paths": []}})
-        self.client.shell_channel.send(message)
-        return message["header"]["msg_id"]
+    def move(self, model: str, subshell: str | None = None, **state: Any) -> str:
+        """像网页里的滑块那样送来一个新的值，返回消息的编号。subshell: 送到哪个子 shell，见 `open_subshell`。"""
+        return self._comm(model, {"method": "update", "state": state, "buffer_paths": []}, subshell)
+
+    def click(self, model: str, subshell: str | None = None) -> str:
+        """像网页里那样按一下按钮，返回消息的编号。"""
+        return self._comm(model, {"method": "custom", "content": {"event": "click"}}, subshell)
+
+    def _comm(self, model: str, data: dict[str, Any], subshell: str | None) -> str:
+        return self._shell("comm_msg", {"comm_id": model, "data": data}, subshell)
+
+    def open_subshell(self) -> str:
+        """开一个子 shell，返回它的编号：JupyterLab 让小组件的消息走这里，在另一个线程里处理，单元格忙时也有回应。"""
+        return self._control("create_subshell_request")["subshell_id"]
+
+    def close_subshell(self, subshell: str) -> None:
+        """关掉一个子 shell，网页里最后一个小组件没有了就这样。"""
+        self._control("delete_subshell_request", subshell_id=subshell)
+
+    def _control(self, kind: str, **content: Any) -> dict[str, Any]:
+        message = self.client.session.msg(kind, content)
+        self.client.control_channel.send(message)
+        while (reply := self.client.get_control_msg(timeout=10))["parent_header"]["msg_id"] != message["msg_id"]:
+            pass
+        assert reply["content"]["status"] == "ok", reply["content"]
+        return reply["content"]
+
+    def interrupt(self) -> None:
+        """■：中断内核。"""
+        self.manager.interrupt_kernel()
 
     def wait_for_update(self, model: str, name: str, timeout: float = 10) -> None:
         """等到这个小组件的这一项送来新的值。"""
