@@ -76,6 +76,8 @@ def checked(name: str, value: Any, default: Any = None) -> Any:
         return between(name, value, 0)
     if isinstance(default, float):
         return _good(name, value, number(value), "数")
+    if isinstance(default, str):
+        return _good(name, value, value if isinstance(value, str) else None, f"文字，如 {default!r}")
     if isinstance(default, tuple):
         return _good(name, value, _nested(value) if isinstance(value, tuple | list) else None, f"元组，如 {default}")
     return value

@@ -17,7 +17,7 @@ def show(value: Any) -> str:
     """一项设置的值。"""
     if isinstance(value, float):
         return f"{value:.3g}"
-    return f"{value:,}" if type(value) is int else str(value).replace(" ", "")
+    return f"{value:,}" if type(value) is int else _text(value).replace(" ", "")
 
 
 def differences(recipe: dict[str, Any], book: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
@@ -37,8 +37,12 @@ def describe_differences(recipe: dict[str, Any], book: dict[str, Any]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """与存进 JSON 再读出来的一样：元组变成列表，写不下的（如一个类）变成它的文字。"""
-    return json.loads(json.dumps(value, default=str))
+    """与存进 JSON 再读出来的一样：元组变成列表，函数和类变成它的名字，别的写不下的变成它的文字。"""
+    return json.loads(json.dumps(value, default=_text))
+
+
+def _text(value: Any) -> str:
+    return getattr(value, "__name__", str(value))
 
 
 def _same(a: Any, b: Any) -> bool:
