@@ -27,7 +27,7 @@ from helpers.experiments.run import Finding, Run
 from helpers.experiments.session import Session, train
 from helpers.experiments.store import export_csv, saved_runs
 from helpers.experiments.comparison import compare
-from helpers.widgets.sliders import Interactive
+from helpers.widgets.interactive import Interactive
 from helpers.widgets.explorer import Explorer
 
 __all__ = [

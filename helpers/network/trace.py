@@ -36,14 +36,16 @@ class Trace(list[Layer]):
     def _repr_html_(self) -> str:
         return self.html()
 
-    def html(self, book: "Trace | None" = None) -> str:
-        """HTML 表格；给出 book（书上的网络）时，与它不同的格子加底色和粗体。"""
+    def html(self, book: "Trace | None" = None, tail: str | None = None) -> str:
+        """HTML 表格；给出 book（书上的网络）时，与它不同的格子加底色和粗体。tail: 代替合计的最后一行，HTML。"""
         rows = self.cells()
         base = rows if book is None else book.cells()
         # 层数不同时（例如滑块改变了块数），按从前往后的次序对照；合计对合计
         beside = [base[min(i, len(base) - 1)] for i in range(len(self) + 1)] + [base[-1]]
         tags = ["th", *["td"] * len(self), "th"]
-        lines = map(_html_row, rows, beside, tags)
+        lines = [*map(_html_row, rows, beside, tags)]
+        if tail is not None:
+            lines[-1] = tail
         return f"<table>{''.join(lines)}</table>"
 
 

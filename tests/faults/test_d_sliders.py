@@ -19,8 +19,8 @@ lenet = load("7.1").lenet
 OURS = """
 from helpers import Explorer, load
 explorer = Explorer(load("7.1").plan, c1=(1, 32), lr=(0.01, 10))
-slider, computed, measure = explorer.sliders["c1"], [], explorer.model.measure
-explorer.model.measure = lambda values: computed.append(slider.value) or measure(values)
+slider, computed, table = explorer.sliders["c1"], [], explorer.model.table
+explorer.model.table = lambda values: computed.append(slider.value) or table(values)
 explorer
 """
 # 书外常见的写法：每个消息都重画

@@ -1,11 +1,13 @@
 """explorer.py：滑块、重算的次数、训练与停止，不经过浏览器。"""
 
 import asyncio
+import re
 import threading
 import time
 
 import ipywidgets as widgets
 import pytest
+from support.nets import Call
 from torch import nn
 
 from helpers import Explorer, Finding, budget, load, saved_runs
@@ -45,6 +47,25 @@ def test_an_impossible_size_is_said_and_the_next_move_works(explorer):
     assert "1×6×30×30" in explorer.table.value
 
 
+def test_what_breaks_keeps_the_table_with_the_broken_row_in_red(explorer):
+    explorer.sliders["size"].value = 20
+    table = explorer.table.value
+    [red] = re.findall(r'<tr style="color:#d62728">(.*?)</tr>', table)
+    assert "<td>7</td><td>Linear</td>" in red and "收到 1×144：" in red and table.count("<tr") == 9
+    assert table.index("1×16×3×3") < table.index(red) and "合计" not in table and explorer.note.value == ""
+    asyncio.run(explorer.train())
+    assert "走不通" in explorer.message.value and explorer.runs == []
+    explorer.reset()
+    assert "合计" in explorer.table.value and "color:#d62728" not in explorer.table.value
+
+
+def test_a_network_that_breaks_before_its_first_layer_has_no_row():
+    net = Call(lambda net, X: net.linear(X.reshape(-1, 784)), linear=nn.Linear(784, 10))
+    explorer = Explorer(budget(lambda: net, name="torn"), size=(28, 60))
+    explorer.sliders["size"].value = 30
+    assert "走不通" in explorer.table.value and explorer.table.value.count("<tr") == 1
+
+
 def test_an_exception_in_the_network_function_is_said():
     def fragile(width=6):
         return nn.Sequential(nn.Conv2d(1, 8 // (width - 5), 3))
@@ -57,8 +78,8 @@ def test_an_exception_in_the_network_function_is_said():
 
 def test_a_hundred_moves_at_once_are_three_computations_at_most(explorer):
     computed = []
-    original = explorer.model.measure
-    explorer.model.measure = lambda values: computed.append(1) or original(values)
+    original = explorer.model.table
+    explorer.model.table = lambda values: computed.append(1) or original(values)
 
     async def drag():
         for i in range(100):
@@ -97,7 +118,7 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
         await asyncio.sleep(0.35)
         explorer.sliders["lr"].value = 0.5
         assert explorer.train_button.disabled and not explorer.stop_button.disabled
-        assert "正在训练：书上的值" in explorer.message.value
+        assert "正在训练：书上的网络" in explorer.message.value
         explorer.train_button.click()  # 第二次按不起作用
         await asyncio.sleep(0.3)
         assert "正在训练，先按「停止」" in explorer.message.value
@@ -106,11 +127,11 @@ def test_sliders_live_during_training_and_stop_ends_within_a_step(explorer, monk
         assert "正在训练，先按「停止」" in explorer.message.value
         explorer.stop_button.click()
         started = time.perf_counter()
-        await explorer.task
+        await asyncio.wrap_future(explorer.trainer.task)
         return time.perf_counter() - started
     assert asyncio.run(scene()) < 0.25
     assert asked[0] == pytest.approx(0.9) and asked[-1] == pytest.approx(0.5, rel=0.02) and len(asked) < 10
-    assert not explorer.background.running and not explorer.train_button.disabled
+    assert not explorer.trainer.background.running and not explorer.train_button.disabled
 
 
 def test_a_cancelled_cell_is_an_interrupt(explorer, monkeypatch):
@@ -133,7 +154,7 @@ def test_a_cancelled_cell_is_an_interrupt(explorer, monkeypatch):
     asyncio.run(scene())
     [run] = saved_runs("lenet")
     assert run.ended == "interrupted" and explorer.runs == [run]
-    assert not explorer.background.running and not explorer.train_button.disabled
+    assert not explorer.trainer.background.running and not explorer.train_button.disabled
 
 
 def test_it_is_a_widget_and_nests(explorer):
@@ -149,10 +170,10 @@ def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
         await asyncio.sleep(0.15)
         newer = Explorer(explorer.plan)
         training = asyncio.ensure_future(newer.train())
-        await explorer.task
+        await asyncio.wrap_future(explorer.trainer.task)
         assert "停在" in explorer.message.value
         await asyncio.sleep(0.15)
-        assert newer.background.running
+        assert newer.trainer.background.running
         newer.stop()
         await training
     asyncio.run(scene())
@@ -167,12 +188,12 @@ def test_pressing_twice_while_another_stops_trains_once(explorer, monkeypatch):
         other = Explorer(explorer.plan)
         presses = [asyncio.ensure_future(other.train()) for _ in range(2)]
         await asyncio.sleep(0)
-        assert other.background.running and explorer.background.running
+        assert other.trainer.background.running and explorer.trainer.background.running
         await asyncio.sleep(0.3)
-        assert other.background.running and presses[1].done() and not explorer.background.running
+        assert other.trainer.background.running and presses[1].done() and not explorer.trainer.background.running
         other.stop()
         await asyncio.gather(*presses)
-        assert not other.background.running
+        assert not other.trainer.background.running
     asyncio.run(scene())
 
 
@@ -196,13 +217,95 @@ def test_a_learning_rate_that_overflows_is_said(explorer, monkeypatch):
     assert "#d62728" in explorer.message.value and explorer.runs[0].ended == "diverged"
 
 
-def test_sliders_start_at_the_plan_and_reset_to_the_book():
-    plan = budget(lenet, lr=0.9, size=28).change(c1=3, size=29, lr=0.5)
-    explorer = Explorer(plan, c1=(1, 32), size=(16, 48))
-    assert explorer.values == {"c1": 3, "size": 29, "lr": pytest.approx(0.5, rel=0.02)}
-    assert "background" in explorer.table.value and "1×6×28×28" in explorer._repr_mimebundle_()["text/html"]
+@pytest.fixture
+def reduced():
+    """书上的 LeNet；这台机器的计划小得多。"""
+    plan = budget(lenet, lr=0.9).change(c1=3, c2=8, size=29, lr=0.5, batch_size=32, images=320, num_epochs=1)
+    return Explorer(plan, c1=(1, 32), c2=(1, 64), size=(16, 48), lr=(0.01, 10))
+
+
+def test_sliders_start_at_the_book_while_the_training_is_the_plans(reduced):
+    assert reduced.values == {"c1": 6, "c2": 16, "size": 28, "lr": pytest.approx(0.5)}
+    assert "61,706" in reduced.table.value and "background" not in reduced.table.value
+    changed = ("c1 3", "c2 8", "输入边长 29", "训练图片 320", "轮数 1", "批量 32")
+    assert all(word in reduced.note.value for word in changed)
+    assert reduced.training.settings == reduced.plan.settings
+    reduced.sliders["c1"].value, reduced.sliders["lr"].value = 12, 1
+    assert "c1 6，" in reduced.note.value and "background" in reduced.table.value
+    reduced.reset()
+    assert reduced.values == {"c1": 6, "c2": 16, "size": 28, "lr": pytest.approx(0.5)}
+
+
+def test_a_run_says_what_was_trained_and_choosing_it_brings_back_what_was_moved(reduced):
+    reduced.sliders["c1"].value = 12
+    asyncio.run(reduced.train())
+    [run] = reduced.runs
+    assert (run.recipe["c1"], run.recipe["c2"], run.recipe["size"]) == (6, 8, 29) and "c2 8" in run.name
+    reduced.reset()
+    reduced.select(1)
+    assert reduced.values == {"c1": 12, "c2": 16, "size": 28, "lr": pytest.approx(0.5)} and reduced.reduce.value
+
+
+def test_without_the_reduction_the_network_on_the_sliders_is_trained(reduced):
+    assert reduced.reduce.layout.display != "none"
+    reduced.reduce.value = False
+    assert "c1" not in reduced.note.value and "训练图片 320" in reduced.note.value
+    asyncio.run(reduced.train())
+    [run] = reduced.runs
+    assert (run.recipe["c1"], run.recipe["c2"], run.recipe["size"], run.recipe["params"]) == (6, 16, 28, 61706)
+    reduced.reset()
+    assert reduced.reduce.value
+    reduced.select(1)
+    assert not reduced.reduce.value and reduced.values["c1"] == 6
+
+
+def test_nothing_to_reduce_shows_no_switch(explorer):
+    assert explorer.reduce.layout.display == "none" and "c1" not in explorer.note.value
+
+
+def test_choosing_a_run_that_the_sliders_do_not_reach_says_so(explorer):
+    explorer.sliders["c1"].value = 8
+    asyncio.run(explorer.train())
+    narrow = Explorer(explorer.plan, c1=(4, 7))
+    narrow.select(1)
+    assert narrow.values["c1"] == 7 and "放不到那时的 c1" in narrow.message.value
+
+
+@pytest.mark.parametrize("ranges, says", [
+    ({"c9": (1, 2)}, "没有 c9"), ({"c1": (32, 1)}, "写反了"), ({"c1": (10, 32)}, "从 6 开始"), ({"c1": "x"}, "看不懂"),
+    ({"lr": (1, 10)}, "lr 从 0.9 开始"), ({"size": [27, 29]}, "size 从 28 开始")])
+def test_ranges_that_cannot_be_are_refused_in_a_sentence(explorer, ranges, says):
+    with pytest.raises(ValueError, match=says):
+        Explorer(explorer.plan, **ranges)
+
+
+def test_what_is_not_a_plan_is_refused():
+    with pytest.raises(TypeError, match=r"计划.*budget"):
+        Explorer(lenet, c1=(1, 2))
+
+
+def switched(act="sigmoid", pool=nn.AvgPool2d, window=2):
+    kinds = {"sigmoid": nn.Sigmoid, "ReLU": nn.ReLU}
+    return nn.Sequential(nn.Conv2d(1, 4, 5), kinds[act](), pool(window), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                         nn.Linear(4, 10))
+
+
+def test_names_and_functions_are_choices_and_runs_keep_them():
+    plan = budget(switched).change(batch_size=32, images=320, num_epochs=1)
+    explorer = Explorer(plan, act=["sigmoid", "ReLU"], window=[2, 3],
+                        pool=[("平均", nn.AvgPool2d), ("最大", nn.MaxPool2d)])
+    assert explorer.sliders["pool"].index == 0
+    explorer.sliders["act"].set_state({"index": 1})
+    explorer.sliders["pool"].set_state({"index": 1})
+    assert "MaxPool2d" in explorer.table.value and "ReLU" in explorer.table.value
+    asyncio.run(explorer.train())
+    [run] = saved_runs("switched")
+    assert (run.recipe["act"], run.recipe["pool"]) == ("ReLU", "MaxPool2d") and "act ReLU" in run.name
+    assert "pool MaxPool2d" in run.name
     explorer.reset()
-    assert explorer.values == {"c1": 6, "size": 28, "lr": pytest.approx(0.9)}
+    assert explorer.values["pool"] is nn.AvgPool2d
+    explorer.select(1)
+    assert explorer.values["act"] == "ReLU" and explorer.values["pool"] is nn.MaxPool2d
 
 
 def test_choices_and_switches_become_their_own_widgets():
@@ -251,8 +354,9 @@ def test_a_saved_tuple_finds_its_option():
 def test_what_does_not_fit_is_refused(explorer, monkeypatch):
     monkeypatch.setattr("helpers.widgets.explorer.memory_limit", lambda device: 22e6)
     monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 22e6)
+    assert "#d62728" not in explorer.note.value
     explorer.sliders["c1"].value = 32
-    assert "放不下" in explorer.table.value and "批量至多" in explorer.table.value
+    assert "放不下" in explorer.note.value and "#d62728" in explorer.note.value
     asyncio.run(explorer.train())
     assert "放不下；批量至多" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
     assert explorer.runs == [] and not explorer.train_button.disabled

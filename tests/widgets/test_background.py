@@ -1,0 +1,155 @@
+"""background.py：训练怎样结束都留下走过的；谁叫来都在主线程的事件循环里走。"""
+
+import asyncio
+import threading
+
+import pytest
+
+from helpers import Explorer, budget, load, saved_runs
+from helpers.training.loop import steps
+from helpers.widgets.background import Background, at_home
+
+
+@pytest.fixture
+def explorer():
+    return Explorer(budget(load("7.1").lenet, lr=0.9).change(batch_size=32, images=640, num_epochs=2), c1=(1, 32))
+
+
+def broken(*args, **options):
+    raise RuntimeError("坏了")
+
+
+def overflows(*args, **options):
+    turns = steps(*args, **options)
+    yield next(turn for turn in turns if turn)
+    raise FloatingPointError("溢出了")
+
+
+@pytest.mark.parametrize("name", ["helpers.experiments.session.diagnose", "helpers.pictures.curves.LivePlot.add",
+                                  "helpers.widgets.history.History.show"])
+@pytest.mark.filterwarnings("ignore:没有诊断")
+def test_what_fails_after_or_beside_the_training_costs_no_run(explorer, monkeypatch, name):
+    monkeypatch.setattr(name, broken)
+    asyncio.run(explorer.train())
+    assert saved_runs("lenet") == explorer.runs != [] and not explorer.train_button.disabled
+    assert "坏了" in explorer.message.value or "完成" in explorer.message.value
+    monkeypatch.undo()
+    asyncio.run(explorer.train())
+    assert "完成" in explorer.message.value and len(explorer.runs) == 2
+
+
+@pytest.mark.filterwarnings("ignore:没有诊断")
+def test_an_overflow_that_cannot_be_diagnosed_is_kept_and_said(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.experiments.session.steps", overflows)
+    monkeypatch.setattr("helpers.experiments.session.diagnose", broken)
+    asyncio.run(explorer.train())
+    assert [run.ended for run in explorer.runs] == ["diverged"] and "溢出" in explorer.message.value
+
+
+def test_an_error_in_the_network_keeps_the_points_so_far(explorer, monkeypatch):
+    def steps_then_error(*args, **options):
+        yield next(turn for turn in steps(*args, **options) if turn)
+        raise ZeroDivisionError("网络里的错")
+    monkeypatch.setattr("helpers.experiments.session.steps", steps_then_error)
+    asyncio.run(explorer.train())
+    assert [run.ended for run in saved_runs("lenet")] == ["error"] and explorer.runs == saved_runs("lenet")
+    assert "网络里的错" in explorer.message.value and not explorer.trainer.background.running
+
+
+def test_a_network_that_cannot_be_built_leaves_nothing_and_blocks_nothing(explorer, monkeypatch):
+    monkeypatch.setattr("helpers.widgets.trainer.Session", broken)
+    asyncio.run(explorer.train())
+    assert "坏了" in explorer.message.value and explorer.runs == []
+    monkeypatch.undo()
+    asyncio.run(explorer.train())
+    assert len(explorer.runs) == 1
+
+
+def cancelled(explorer, ready):
+    """单元格里等着训练，ready() 成立时被中断。"""
+    async def scene():
+        training = asyncio.ensure_future(explorer.train())
+        while not ready():
+            await asyncio.sleep(0.005)
+        training.cancel()
+        await training
+    asyncio.run(scene())
+
+
+def test_an_interrupt_while_the_run_is_diagnosed_is_too_late_to_lose_it(explorer, monkeypatch):
+    diagnosing, go_on = threading.Event(), threading.Event()
+
+    def slow(*args):
+        diagnosing.set()
+        go_on.wait(10)
+        return []
+    monkeypatch.setattr("helpers.experiments.session.diagnose", slow)
+    threading.Timer(0.3, go_on.set).start()
+    cancelled(explorer, diagnosing.is_set)
+    assert [run.ended for run in explorer.runs] == ["done"] and explorer.runs == saved_runs("lenet")
+    assert "完成" in explorer.message.value
+
+
+def test_an_interrupt_while_waiting_for_another_training_is_quiet(explorer, monkeypatch):
+    go_on = threading.Event()
+
+    def waits(*args, **options):
+        go_on.wait(10)
+        yield from steps(*args, **options)
+    monkeypatch.setattr("helpers.experiments.session.steps", waits)
+
+    async def scene():
+        other = Explorer(explorer.plan)
+        first = asyncio.ensure_future(explorer.train())
+        await asyncio.sleep(0.1)
+        second = asyncio.ensure_future(other.train())
+        await asyncio.sleep(0.1)
+        second.cancel()
+        await second
+        assert not other.trainer.background.running and other.runs == [] and not other.train_button.disabled
+        go_on.set()
+        await first
+    asyncio.run(scene())
+
+
+def test_work_from_another_thread_is_done_at_home(explorer, monkeypatch):
+    """子 shell 里的单元格和按钮：训练在主线程的事件循环里。"""
+    threads = []
+
+    def watched(*args, **options):
+        threads.append(threading.current_thread())
+        return original(*args, **options)
+    import helpers.widgets.trainer as module
+    original = module.Session
+    monkeypatch.setattr(module, "Session", watched)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr("helpers.widgets.background.main_loop", lambda: loop)
+        await asyncio.to_thread(asyncio.run, explorer.train())
+        await asyncio.to_thread(explorer.train_button.click)
+        await asyncio.wrap_future(explorer.trainer.task)
+    asyncio.run(main())
+    assert len(explorer.runs) == 2 and set(threads) == {threading.main_thread()}
+
+
+def test_at_home_gives_back_what_the_work_gives():
+    async def work():
+        return 7
+    assert asyncio.run(at_home(work)) == 7
+
+
+def test_a_closed_explorer_trains_no_more(explorer):
+    async def scene():
+        explorer.train_button.click()
+        explorer.close()
+        await asyncio.wrap_future(explorer.trainer.task)
+    asyncio.run(scene())
+    assert explorer.runs == [] and saved_runs("lenet") == []
+    with pytest.raises(ValueError, match="关掉"):
+        asyncio.run(explorer.train())
+
+
+def test_stopping_when_nobody_trains_is_nothing():
+    Background.stop_all()
+    Background().stop()
