@@ -53,6 +53,46 @@ def dots(groups: Mapping[str, Measured], label: str, *, log: bool = False) -> Pi
     return drawn
 
 
+def changes(groups: Mapping[str, tuple[Measured, Measured]], label: str) -> Picture:
+    """每个名字一行：每次测量一支箭头，从开始时的数（空心）到结束时的数（实心）；不变的只有一个实心点。
+
+    groups: 名字到 (开始, 结束)，如两个 Trials，第几次对第几次；label: 横轴的量。
+    """
+    with canvas(8.4, 0.75 * len(groups) + 0.8, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
+        axes = drawn.figure.subplots()
+        for i, (before, after) in enumerate(groups.values()):
+            for k, (start, end) in enumerate(zip(before.values, after.values, strict=True)):
+                y = i + 0.75 * ((k + 0.5) / len(after.values) - 0.5)  # 一次一行，从上到下
+                axes.plot([start, end], [y, y], color=GREY, lw=1, zorder=1)
+                axes.plot(start, y, "o", ms=5, mfc="white", mec=BLUE)
+                axes.plot(end, y, "o", ms=5, color=BLUE)
+            if i:
+                axes.axhline(i - 0.5, color=GREY, lw=0.5)
+        axes.set(ylim=(len(groups) - 0.5, -0.5), xlabel=label)
+        axes.set_yticks(range(len(groups)), list(groups))
+        axes.grid(axis="x", alpha=0.25)
+    return drawn
+
+
+def distributions(groups: Mapping[str, Sequence[float]], label: str, step: float) -> Picture:
+    """每个名字一行直方图：官方运行的分布。柱高是次数，写在柱上；橙色竖线是中位数。
+
+    groups: 名字到测得的数；label: 横轴的量；step: 一柱有多宽。
+    """
+    low, high = (end(end(values) for values in groups.values()) for end in (min, max))
+    bins = step * np.arange(math.floor(low / step), math.floor(high / step) + 2)
+    with canvas(8.4, 0.95 * len(groups) + 0.5, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
+        for axes, (name, values) in zip(drawn.figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0],
+                                        groups.items(), strict=True):
+            counts, _, bars = axes.hist(values, bins, color=GREEN, rwidth=0.9)
+            axes.bar_label(bars, [f"{count:.0f}" if count else "" for count in counts], fontsize=7)
+            axes.axvline(float(np.median(values)), color=ORANGE, lw=1.5)
+            axes.set(yticks=[], ylim=(0, 1.25 * max(counts)))
+            axes.set_ylabel(f"{name}\n{len(values)} 次", rotation=0, ha="right", va="center")
+        axes.set_xlabel(label)
+    return drawn
+
+
 def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: str, ylabel: str, *, log: bool = False,
                span: tuple[float, float] | None = None) -> Picture:
     """几条折线，图例在右边；整数画成台阶。

@@ -1,12 +1,18 @@
-"""一个位置上的卷积：输入的一个窗口，逐个乘以卷积核，加起来是输出的一个数。"""
+"""一个位置上的卷积：输入的一个窗口，逐个乘以卷积核，加起来是输出的一个数；窗口是 1×1 的，就是矩阵乘以一个像素。"""
+
+from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.pictures.canvas import GREY, ORANGE, Picture, canvas
-from helpers.pictures.pen import paint, write
+from helpers.pictures.canvas import GREY, ORANGE, PALE_ORANGE, SIGNED, Picture, canvas
+from helpers.pictures.pen import box, color_bar, paint, sheet, write
+
+_WIDTH, _SIDE, _STEP = 8.4, 1.15, 1.4  # 英寸：pointwise_at 的图多宽，里面一张特征图的边长，两张之间
 
 
 def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
@@ -63,3 +69,52 @@ def _numbers(axes: Axes, table: Tensor, cmap: str, low: float, high: float) -> N
             dark = abs(value) > 0.6 * high
             axes.text(j, i, _text(value), ha="center", va="center",
                       fontsize=min(7, 36 / len(table)), color="white" if dark else "black")
+
+
+def pointwise_at(X: Tensor, weight: Tensor, bias: Tensor, row: int, column: int, names: Sequence[str]) -> Picture:
+    """1×1 的卷积在像素 (row, column) 上怎样算：左边是输入的各通道，中间是 y = W × x + b，右边是输出的各通道。
+
+    X: (1, C, H, W)；weight: (O, C)；bias: (O,)；names: C 个输入通道的名字。row、column 从 0 数起，这个像素框成橙色。
+    各图共用输入的刻度，红正蓝负，0 是白；输出超出刻度的，是两头的颜色。
+    """
+    x = X[0, :, row, column]
+    outputs, y = (weight @ X[0].flatten(1) + bias[:, None]).reshape(-1, *X.shape[2:]), weight @ x + bias
+    height = max(X.shape[1], len(outputs)) * _STEP + 0.1
+    with canvas(_WIDTH, height, f"像素 ({row}, {column})：W × x + b = {'、'.join(map(_text, y.tolist()))}") as drawn:
+        columns = [("y", y[:, None]), ("=", None), ("W", weight), ("×", None), ("x", x[:, None]), ("+", None),
+                   ("b", bias[:, None])]
+        _equation(sheet(drawn.figure, (0, _WIDTH), (0, height)), columns, height / 2)
+        titles = [f"输出通道 {k}" for k in range(len(outputs))]
+        for left, maps, labels in ((0.1, X[0], names), (_WIDTH - _SIDE - 0.7, outputs, titles)):
+            image = _stack(drawn.figure, left, maps, labels, (row, column), _reach(X))
+        color_bar(drawn.figure, image, (1 - 0.6 / _WIDTH, 0.5 - 0.5 / height, 0.1 / _WIDTH, 1 / height))
+    return drawn
+
+
+def _stack(figure: Figure, left: float, maps: Tensor, titles: Sequence[str], at: tuple[int, int],
+           reach: float) -> AxesImage:
+    """自上而下一列特征图 (C, H, W)，上下居中，像素 at 框成橙色；返回最后一张。left: 英寸。"""
+    width, height = figure.get_size_inches()
+    for k, (one, title) in enumerate(zip(maps, titles, strict=True)):
+        bottom = height / 2 + (len(maps) / 2 - k - 1) * _STEP
+        axes = figure.add_axes((left / width, bottom / height, _SIDE / width, _SIDE / height))
+        image = paint(axes, one, SIGNED, vmin=-reach, vmax=reach)
+        _frame(axes, *at, 1, 1, ORANGE, 2)
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set(visible=True, color=GREY)
+        axes.set_title(title, fontsize=9, pad=3)
+    return image
+
+
+def _equation(axes: Axes, columns: Sequence[tuple[str, Tensor | None]], middle: float) -> None:
+    """一行算式，左右居中：(名字, 矩阵)，没有矩阵的是一个符号；x 和 y 的底是橙色。middle: 中线的高度，英寸。"""
+    sizes = [0.35 if matrix is None else 0.55 * matrix.shape[1] for _, matrix in columns]
+    left = (_WIDTH - 0.6 - sum(sizes)) / 2
+    for (name, matrix), size in zip(columns, sizes, strict=True):
+        top = middle if matrix is None else middle + 0.2 * len(matrix)
+        write(axes, left + size / 2, top + (0 if matrix is None else 0.15), name, 12)
+        for i, line in enumerate([] if matrix is None else matrix.tolist()):
+            for j, value in enumerate(line):
+                box(axes, left + 0.55 * j + 0.02, top - 0.4 * (i + 1) + 0.05, 0.51, 0.3, _text(value),
+                    PALE_ORANGE if name in "xy" else "none")
+        left += size

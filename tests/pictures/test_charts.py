@@ -19,7 +19,8 @@ from helpers import (
     trade_offs,
     trial_lines,
 )
-from helpers.pictures.canvas import BLUE, GREEN, ORANGE
+from helpers.pictures import changes, distributions
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE
 
 FIRST, SECOND = "#1f77b4", "#ff7f0e"  # matplotlib 的 C0、C1
 
@@ -45,6 +46,29 @@ def test_trial_lines_join_the_means_and_mark_the_intervals():
     assert heights[0] > 10 * heights[1]  # 区间宽的那一边，竖线长
     level = marks(Trials((4.0, 4.0)), Trials((4.0,)))  # 平均数相同，连线是平的；只有一次的没有区间
     assert np.ptp(level.nonzero()[0]) < 5 < np.ptp(level.nonzero()[1])
+
+
+def test_every_trial_goes_from_its_start_to_its_end():
+    """线从开始画到结束，实心点在结束；不变的没有线。"""
+    png = changes({"甲": (Trials((2.0, 5.0)), Trials((8.0, 5.0)))}, "几类").png
+    same, moved = areas(png, BLUE, least=20)
+    line = painted(png, GREY).nonzero()[1]
+    assert abs(line.max() - moved.left) < 6 and moved.top < same.top
+    assert (same.middle[0] - line.min()) / (moved.middle[0] - line.min()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_nine_equal_values_are_as_high_as_nine():
+    """柱高是次数，中位数不是平均数。"""
+    png = distributions({"甲": [0.11] * 9 + [0.51] * 3}, "精度", 0.02).png
+    high, *_, low = areas(png, GREEN)  # 中位数的竖线把高的一柱分成两片
+    assert (high.bottom - high.top + 1) / (low.bottom - low.top + 1) == pytest.approx(3, abs=0.25)
+    assert high.left < painted(png, ORANGE).nonzero()[1].mean() < high.left + low.width
+
+
+def test_distributions_share_their_axis():
+    ys, xs = painted(distributions({"甲": [0.1, 0.9], "乙": [0.9] * 3}, "精度", 0.1).png, GREEN).nonzero()
+    upper = ys < ys.mean()
+    assert xs[upper].max() == xs[~upper].max() and xs[~upper].min() - xs[upper].min() > 400
 
 
 def test_logarithmic_axes_below_one_need_no_missing_glyph(caplog):

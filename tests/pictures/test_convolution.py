@@ -2,10 +2,11 @@
 
 import pytest
 import torch
-from support.pixels import painted
+from support.pixels import areas, painted
+from torch import nn
 
-from helpers.pictures import convolution_at
-from helpers.pictures.canvas import ORANGE
+from helpers.pictures import convolution_at, pointwise_at
+from helpers.pictures.canvas import ORANGE, PALE_ORANGE
 
 
 def by_hand(X, kernel, row, column):
@@ -38,3 +39,24 @@ def test_both_frames_follow_the_place():
     for k in range(2):
         assert below[k][1] > here[k][1] + 50 and below[k][0] == here[k][0]
         assert beside[k][0] > here[k][0] + 50 and beside[k][1] == here[k][1]
+
+
+def test_one_pixel_times_the_matrix_is_what_the_convolution_says_there():
+    conv, X = nn.Conv2d(3, 2, kernel_size=1), torch.randn(1, 3, 7, 9)
+    y = conv(X)[0, :, 4, 8].tolist()
+    picture = pointwise_at(X, conv.weight[:, :, 0, 0], conv.bias, 4, 8, ["a", "b", "c"])
+    assert picture.title.endswith("、".join(f"{value:.2f}".replace("-0.00", "0.00") for value in y))
+
+
+def test_the_numbers_of_the_pixel_stand_on_orange():
+    """x 的三个和 y 的两个；W 和 b 的不是。"""
+    png = pointwise_at(torch.rand(1, 3, 8, 8), torch.ones(2, 3), torch.zeros(2), 0, 0, "abc").png
+    assert len(areas(png, PALE_ORANGE, least=500)) == 5
+
+
+def test_the_pixel_is_framed_in_every_map():
+    def ys(row):
+        return painted(pointwise_at(torch.rand(1, 3, 20, 20), torch.ones(2, 3), torch.zeros(2), row, 5, "abc").png,
+                       ORANGE).nonzero()[0]
+    upper, lower = ys(3), ys(15)
+    assert len(upper) == len(lower) and lower.min() - upper.min() == lower.max() - upper.max() > 40
