@@ -1,13 +1,12 @@
 """从张量画图：数据怎样流过网络，测试图像，混淆矩阵，感受野，类别图。"""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
@@ -39,18 +38,22 @@ from helpers.training.mistakes import Mistakes
 def data_flow(net: nn.Sequential, X: Tensor) -> Picture:
     """一张图像怎样流过网络：每一级的特征图都是网络此刻真的算出来的。
 
-    net: nn.Sequential；X: (1, C, H, W)，与 net 在同一设备。形状改变一次就是一级，最多画前 6 个通道。
+    net: nn.Sequential；X: (1, C, H, W)，与 net 在同一设备。形状改变一次就是一级，最多画前 16 个通道；
+    输入是灰度；往后一级里的各张共用一个刻度，深蓝最小，黄最大，两端写在下面。
     """
     stages = _stages(net, X)
-    with canvas(1.5 * len(stages), 3, "数据怎样流过网络") as drawn:
-        figure = drawn.figure
+    with canvas(1.5 * len(stages), 2.75, "数据怎样流过网络") as drawn:
+        axes = sheet(drawn.figure, (0, 1.5 * len(stages)), (0, 2.75))
         for i, (lines, maps) in enumerate(stages):
-            left = (i + 0.04) / len(stages)
-            _draw_stage(figure, left, 0.84 / len(stages), maps)
-            figure.text(left, 0.93, channels_at(maps.shape))
-            figure.text(left, 0.02, "\n".join(lines), fontsize=8, color=FAINT, va="bottom")
+            left = 1.5 * i + 0.08
+            low, high = maps.min().item(), maps.max().item()
+            _draw_stage(axes, left, maps, *((MAPS, low, high) if i else (IMAGE, 0, 1)))
+            write(axes, left, 2.6, channels_at(maps.shape), 10, ha="left")
+            write(axes, left, 0.8, f"{low:.2g} 到 {high:.2g}", 8, ha="left")
+            write(axes, left, 0.68, "\n".join(lines), 8, ha="left", va="top", color=FAINT)
             if i:
-                figure.text(left - 0.04 / len(stages), 0.55, "→", fontsize=12, color=GREY, ha="right")
+                write(axes, left - 0.08, 1.6, "→", 12, ha="right", color=GREY)
+        axes.set(xlim=(0, 1.5 * len(stages)), ylim=(0, 2.75))  # 画图像时改过
     return drawn
 
 
@@ -66,23 +69,19 @@ def _stages(net: nn.Sequential, X: Tensor) -> list[tuple[list[str], Tensor]]:
     return stages
 
 
-def _draw_stage(figure: Figure, left: float, width: float, maps: Tensor) -> None:
-    """特征图 (C, H, W) 画成一叠，向量 (n,) 画成一条。"""
+def _draw_stage(axes: Axes, left: float, maps: Tensor, cmap: str, low: float, high: float) -> None:
+    """特征图 (C, H, W) 画成一叠，第一个通道在最前面；向量 (n,) 画成一条，第一个数在最上面。"""
+    scale: dict[str, Any] = {"cmap": cmap, "vmin": low, "vmax": high, "aspect": "auto"}
+    bottom, shift = 0.95, 0.035
     if maps.dim() == 1:
-        height = 0.12 + 0.13 * np.log10(len(maps))
-        axes = figure.add_axes((left + 0.3 * width, 0.55 - height / 2, 0.16 * width, height))
-        paint(axes, maps[:, None], "viridis", aspect="auto")
-        axes.set(xticks=[], yticks=[])
+        height = 0.35 + 0.39 * math.log10(len(maps))
+        paint(axes, maps[:, None], extent=(left, left + 0.2, bottom, bottom + height), **scale)
         return
-    # 边长按平方根缩放：28 像素和 5 像素都看得清
-    side = width * (0.35 + 0.3 * min(1.0, (maps.shape[-1] / 28) ** 0.5))
-    aspect = figure.get_figwidth() / figure.get_figheight()
-    for k in reversed(range(min(len(maps), 6))):
-        shift = k * 0.06 * width
-        axes = figure.add_axes((left + shift, 0.55 - side * aspect / 2 + shift * aspect, side, side * aspect))
-        paint(axes, maps[k], "viridis")
-        axes.set(xticks=[], yticks=[])
-        axes.spines[:].set(visible=True, color="white", linewidth=0.5)
+    side = 0.44 + 0.38 * min(1.0, (maps.shape[-1] / 28) ** 0.5)  # 按平方根缩放：28 像素和 5 像素都看得清
+    for k in reversed(range(min(len(maps), 16))):
+        x, y = left + shift * k, bottom + shift * k
+        paint(axes, maps[k], extent=(x, x + side, y, y + side), **scale)
+        axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor="white", lw=0.5))
 
 
 def image_grid(X: Tensor, titles: Sequence[str], wrong: Sequence[bool] = (), columns: int = 9) -> Picture:

@@ -35,6 +35,27 @@ def test_one_stage_for_each_change_of_shape():
     assert pixels(data_flow(net, torch.rand(1, 1, 28, 28)).png).shape[1] == 150 * (1 + changes)
 
 
+def stage(weights):
+    """一级：1×1 卷积把全是 1 的输入变成这些数，一个通道一张；返回它那 150 像素宽的一块。"""
+    layer = nn.Conv2d(1, len(weights), 1, bias=False)
+    layer.weight.data = torch.tensor(weights).reshape(-1, 1, 1, 1)
+    image = pixels(data_flow(nn.Sequential(layer), torch.ones(1, 1, 8, 8)).png)
+    return image[30:image.shape[0] - 100, image.shape[1] // 2 + 5:]
+
+
+def test_more_channels_make_a_thicker_pile():
+    widths = [(stage([1.0] * count).min(2) < 250).any(0).nonzero()[0].max() for count in (2, 6, 16, 40)]
+    assert widths[0] + 10 < widths[1] < widths[2] - 20 and widths[2] == widths[3]
+
+
+def test_the_sheets_of_a_stage_share_one_scale():
+    """前面一张是 0，后面一张是 1：深蓝和黄。各用各的刻度，两张就一样。"""
+    colors = {tuple(color) for color in stage([0.0, 1.0]).reshape(-1, 3).tolist()}
+    blue, yellow = ({c for c in colors if near(c)} for near in (lambda c: c[0] < 90 and c[2] < 120 and c[1] < 20,
+                                                             lambda c: c[0] > 240 and c[1] > 200 and c[2] < 60))
+    assert blue and yellow
+
+
 def test_the_data_flow_is_computed_in_eval_mode_and_the_net_is_left_as_it_was():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Dropout(0.9), nn.BatchNorm2d(2)).train()
     X, mean = torch.rand(1, 1, 8, 8), net[2].running_mean.clone()
