@@ -113,11 +113,12 @@ def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: s
     return drawn
 
 
-def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], xlabel: str, ylabel: str) -> Picture:
+def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], xlabel: str, ylabel: str, *,
+                log: bool = False) -> Picture:
     """几条折线，每个横坐标上量过几次：每次一个点，连线是平均数，竖线是平均数的区间；图例在右边。
 
     series: 每条线的名字到各个横坐标上的几次测量，如 Trials，与 x 等长；
-    x: 横坐标，等距排开，照原样写在轴上；几条线左右错开一点。
+    x: 横坐标，等距排开，照原样写在轴上；几条线左右错开一点；log: 纵轴用对数刻度。
     """
     with canvas(8.4, 3.4, f"{ylabel}：{'、'.join(series)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
@@ -129,7 +130,7 @@ def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], x
                 if math.isfinite(group.high - group.low):
                     axes.plot([place] * 2, [group.low, group.high], color=color, lw=2.5)
         axes.set_xticks(range(len(x)), [str(each) for each in x])
-        _label(axes, xlabel, ylabel)
+        _label(axes, xlabel, ylabel, log)
     return drawn
 
 

@@ -48,6 +48,16 @@ def test_trial_lines_join_the_means_and_mark_the_intervals():
     assert np.ptp(level.nonzero()[0]) < 5 < np.ptp(level.nonzero()[1])
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_ten_times_as_much_is_one_step_on_a_logarithmic_axis(log):
+    png = trial_lines({"甲": [Trials((value,)) for value in (1.0, 10.0, 100.0)]}, "abc", "x", "y", log=log).png
+    line = painted(png, FIRST)
+    columns = line.any(0).nonzero()[0]
+    places = columns[2], (columns[0] + columns[-1]) // 2, columns[-3]
+    low, middle, high = (line[:, x].nonzero()[0].mean() for x in places)
+    assert (abs((low - middle) - (middle - high)) < 6) == log
+
+
 def test_every_trial_goes_from_its_start_to_its_end():
     """线从开始画到结束，实心点在结束；不变的没有线。"""
     png = changes({"甲": (Trials((2.0, 5.0)), Trials((8.0, 5.0)))}, "几类").png
