@@ -4,7 +4,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test quick faults fuzz bench mutants clean
+.PHONY: lab book notebooks test quick faults fuzz bench gpu mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
@@ -48,6 +48,10 @@ fuzz: .venv/ready-test
 # 与 d2l、torchinfo、livelossplot 轮流比速度，结果写进 benchmarks/results/ 和 README；约五十分钟，机器要闲着
 bench: .venv/ready-bench
 	$(BIN)/python benchmarks/bench.py --readme
+
+# 在 NVIDIA 显卡上核对一切，十分钟以内；结果写进 benchmarks/results/gpu/ 和 README。没有显卡就只说一句
+gpu: .venv/ready-test .venv/ready-bench
+	$(BIN)/python benchmarks/gpu.py --readme
 
 # 变异测试：一次改错 helpers/ 里的一处，看测试红不红；约四十分钟
 mutants: .venv/ready-test

@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import date
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from report import report, write_readme
 
 from helpers import NETWORKS, fast_dtype, load, pick_device
 from helpers.data.fashion import FILES
+from helpers.doctor import installed
 from helpers.machine.device import dtype_name, processor
 from helpers.paths import FASHION_MNIST
 
@@ -42,9 +42,6 @@ IMAGES = {"7.1": 60_000, "7.2": 640, "7.3": 640, "7.4": 640, "7.5": 640, "7.6": 
 # 滑块的范围，与笔记本里的一样；拖第一个
 RANGES = {"7.3": {"ratio": [1, 2, 4, 8, 16, 32], "hidden": (64, 4096, 64)},
           "7.5": {"ratio": [1, 2, 4, 8]}, "7.7": {"growth_rate": (4, 64), "num_channels": (8, 128)}}
-# 有 bfloat16 的机器上，我们的另外也用 float32 做一遍；GPU 上再用 CUDA graph 做一遍
-SIDES = ("ours", *["float32"] * (fast_dtype(pick_device()) != torch.float32),
-         *["cuda_graph"] * (pick_device().type == "cuda"), "d2l")
 
 
 class Bench:
@@ -83,6 +80,13 @@ class Bench:
                 self.note(what, side, act(side, *args))
 
 
+def sides() -> tuple[str, ...]:
+    """训练时比哪几边：有 bfloat16 的机器上，我们的另外也用 float32 做一遍；GPU 上再用 CUDA graph 做一遍。"""
+    device = pick_device()
+    return ("ours", *["float32"] * (fast_dtype(device) != torch.float32), *["cuda_graph"] * (device.type == "cuda"),
+            "d2l")
+
+
 def value(kernel: Kernel, expression: str) -> Any:
     """在内核里求一个表达式。"""
     return json.loads(kernel.run(f"print(json.dumps({expression}))", timeout=3600).strip().splitlines()[-1])
@@ -94,9 +98,9 @@ def train(bench: Bench) -> None:
         warm = 5 * load(section).plan.book.batch_size
         with contextlib.ExitStack() as open_kernels:
             kernels = {side: open_kernels.enter_context(bench.kernel(f"{cells.TRAIN}{side}({section!r}, {warm})"))
-                       for side in SIDES}
-            bench.turns(f"train {section}", lambda side, kernels, code: value(kernels[side], f"{side}({code})"),
-                        kernels, f"{section!r}, {images}", sides=SIDES)
+                       for side in sides()}
+            bench.turns(f"train {section}", lambda side, kernels, code: value(kernels[side], f"tidy({side}({code}))"),
+                        kernels, f"{section!r}, {images}", sides=sides())
 
 
 def learning(bench: Bench) -> None:
@@ -106,7 +110,7 @@ def learning(bench: Bench) -> None:
         worst = max(abs(a - b) for a, b in zip(found["ours"], found["d2l"], strict=True))
         bench.note(f"20 steps {section}", "difference", worst)
     bench.turns("10 epochs 7.1", lambda side: bench.ask(cells.TRAIN, f"{side}('7.1', 60_000, 10)"),
-                sides=SIDES, rounds=1)
+                sides=sides(), rounds=1)
 
 
 def figure(bench: Bench) -> None:
@@ -197,13 +201,13 @@ def machine() -> dict[str, Any]:
             "memory": psutil.virtual_memory().total, "device": pick_device().type, "date": str(date.today()),
             "gpu": torch.cuda.get_device_name() if pick_device().type == "cuda" else None,
             "dtype": dtype_name(fast_dtype(pick_device())), "system": platform.platform(terse=True),
-            "python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+            "python": platform.python_version(), **{name: installed(name) for name in PACKAGES}}
 
 
-def results(where: dict[str, Any]) -> Path:
+def results(where: dict[str, Any], folder: Path = RESULTS) -> Path:
     """这台机器的结果写在哪里。"""
     name = where["gpu"] or f"{where['cpu']} {where['cores']} cores"
-    return RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+    return folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from queue import Empty
 from typing import Any
 
 from jupyter_client.manager import KernelManager
@@ -40,7 +41,12 @@ class Kernel:
         """这个单元格引起的消息，到内核空闲为止，或者到 enough(已有的消息) 为止。"""
         found, deadline = [], time.monotonic() + timeout
         while time.monotonic() < deadline:
-            message = self.client.get_iopub_msg(timeout=timeout)
+            try:
+                message = self.client.get_iopub_msg(timeout=min(timeout, 1))
+            except Empty:
+                if not self.manager.is_alive():
+                    raise RuntimeError("内核死了") from None
+                continue
             if message["parent_header"].get("msg_id") != parent:
                 continue
             if message["msg_type"] == "status" and message["content"]["execution_state"] == "idle":

@@ -79,10 +79,10 @@ def report(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(text: str) -> None:
-    """换掉 README 里的表。"""
-    before, rest = README.read_text(encoding="utf-8").split(BEGIN)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.split(END)[1]}", encoding="utf-8")
+def write_readme(text: str, begin: str = BEGIN, end: str = END) -> None:
+    """换掉 README 里 begin 到 end 的一段。"""
+    before, rest = README.read_text(encoding="utf-8").split(begin)
+    README.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from itertools import pairwise
 
+import gpu_report
 import imagenet
 import pytest
 import report
@@ -42,6 +43,12 @@ def test_the_ratios_are_those_of_a_recorded_benchmark():
     [text] = re.findall(f"{report.BEGIN}\n(.*?)\n{report.END}", README, re.S)
     recorded = [report.report(report.read(path)) for path in (ROOT / "benchmarks" / "results").glob("*.json")]
     assert text in recorded
+
+
+def test_the_gpu_table_is_that_of_a_recorded_check():
+    [text] = re.findall(f"{gpu_report.BEGIN}\n(.*?)\n{gpu_report.END}", README, re.S)
+    recorded = [gpu_report.report(report.read(path)) for path in (ROOT / "benchmarks/results/gpu").glob("*.json")]
+    assert text in (recorded or [gpu_report.NOT_YET])
 
 
 def test_commands_exist_in_the_makefile():
