@@ -1,0 +1,105 @@
+"""真的内核，真的子 shell：单元格忙着滑块也有回应，训练在主线程，再运行不留下旧的。"""
+
+import contextlib
+import time
+
+import pytest
+from kernel import Kernel, printed
+
+pytestmark = pytest.mark.slow
+
+# 不真的训练：一步一个点，五步
+CELL = """
+import threading, time
+import ipywidgets
+import helpers.experiments.session as session
+from helpers import Explorer, Interactive, Picture, Point, load
+def steps(*args, **options):
+    trained.append(threading.current_thread().name)
+    for i in range(1, 6):
+        yield Point(i / 5, 2.3, 0.1)
+session.steps = steps
+trained, measured = [], []
+explorer = Explorer(load("7.1").plan.change(images=320, batch_size=32, num_epochs=1), c1=(1, 32), lr=(0.01, 10))
+table = explorer.model.table
+explorer.model.table = lambda values: measured.append((values["c1"], threading.current_thread().name)) or table(values)
+picture = Interactive(lambda a=1: Picture(b"%d" % a, "图"), a=(0, 9))
+count = lambda: len(ipywidgets.widgets.widget._instances)
+"""
+
+
+@pytest.fixture(scope="module")
+def kernel(tmp_path_factory):
+    running = Kernel({"COMPANION_RUNS": str(tmp_path_factory.mktemp("runs"))})
+    with contextlib.closing(running):
+        yield running
+
+
+def value(kernel, expression):
+    return eval(kernel.run(f"print(repr({expression}))"))
+
+
+def until(kernel, expression):
+    """等到成立；运行的单元格很短，其间消息照样处理。"""
+    while not value(kernel, expression):
+        time.sleep(0.05)
+
+
+def test_a_cell_that_runs_again_leaves_no_widget_behind(kernel):
+    counts = []
+    for _ in range(10):
+        kernel.run(CELL, cell="a")
+        counts.append(value(kernel, "count()"))
+    assert len(set(counts)) == 1
+    assert value(kernel, "len(__import__('comm').get_comm_manager().comms)") == counts[0]
+    kernel.run(CELL.replace("explorer = ", "second = explorer\nexplorer = "), cell="b")  # 别的单元格里的不关
+    assert not value(kernel, "second.closed") and value(kernel, "count()") == 2 * counts[0]
+    kernel.run("explorer.close(); picture.close()")
+
+
+def test_trainings_add_rows_and_nothing_else(kernel):
+    kernel.run(CELL, cell="a")
+    counts = []
+    for _ in range(10):
+        kernel.run("await explorer.train()")
+        counts.append(value(kernel, "(len(explorer.runs), count())"))
+    rows = [count for _, count in counts]
+    assert counts[-1][0] == 8 and len(set(rows[7:])) == 1
+    assert all(after - before == 6 for before, after in zip(rows[1:7], rows[2:8], strict=True))
+    kernel.run(CELL, cell="a")
+    assert value(kernel, "count()") == rows[-1]
+
+
+def test_a_slider_answers_while_a_cell_is_busy_and_the_training_waits_for_it(kernel):
+    kernel.run(CELL, cell="a")
+    c1, train = value(kernel, "(explorer.sliders['c1'].model_id, explorer.train_button.model_id)")
+    subshell = kernel.open_subshell()
+    kernel.move(c1, subshell, value=7)  # 第一条到主线程，从此才走子 shell
+    kernel.click(train, subshell)
+    until(kernel, "explorer.runs and not explorer.trainer.background.running")
+    before = value(kernel, "len(explorer.runs)")
+    busy = kernel.send("time.sleep(2)\nprint(repr((measured, len(explorer.runs))))")
+    kernel.move(c1, subshell, value=9)
+    kernel.click(train, subshell)
+    measured, runs = eval(printed(kernel.messages(busy)))
+    assert measured[-1][0] == 9 and measured[-1][1].startswith("subshell") and runs == before
+    until(kernel, "explorer.runs[-1].recipe['c1'] == 9 and not explorer.trainer.background.running")
+    assert "1×9×28×28" in value(kernel, "explorer.table.value")
+    kernel.close_subshell(subshell)
+
+
+def test_two_threads_that_move_the_same_slider_end_where_the_slider_ends(kernel):
+    kernel.run(CELL, cell="a")
+    [c1] = value(kernel, "[explorer.sliders['c1'].model_id]")
+    subshell = kernel.open_subshell()
+    kernel.move(c1, subshell, value=2)
+    time.sleep(0.3)
+    busy = kernel.send("for i in range(200):\n    explorer.sliders['c1'].value = 1 + i % 32\n    time.sleep(0.005)")
+    for i in range(100):
+        kernel.move(c1, subshell, value=1 + (7 * i) % 32)
+        time.sleep(0.005)
+    kernel.messages(busy)
+    time.sleep(1)
+    now = value(kernel, "explorer.sliders['c1'].value")
+    assert f"1×{now}×28×28" in value(kernel, "explorer.table.value")
+    kernel.close_subshell(subshell)
