@@ -6,12 +6,14 @@ from wcwidth import wcswidth
 
 from helpers.experiments.run import Run, several
 from helpers.experiments.settings import label, show
+from helpers.experiments.store import Runs
 from helpers.pictures.canvas import Picture, table_picture
 from helpers.pictures.curves import draw_curves
 
 
 def compare(runs: Iterable[Run]) -> Picture:
-    """几次训练：曲线画在一张图里，下面一张表。"""
+    """几次训练：曲线画在一张图里，下面一张表；`saved_runs` 跳过的文件写在最下面。"""
+    notes = [runs.note] if isinstance(runs, Runs) and runs.note else []
     runs = several(runs)
     if not runs:
         raise ValueError("没有可以比较的训练。先训练一次。")
@@ -24,7 +26,7 @@ def compare(runs: Iterable[Run]) -> Picture:
                      f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
                      f"{run.total_seconds:.0f}", finding))
     curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
-    return table_picture(rows, "几次训练", above=lambda figure: draw_curves(figure, curves))
+    return table_picture(rows, "几次训练", notes=notes, above=lambda figure: draw_curves(figure, curves))
 
 
 def _distinguish(runs: list[Run]) -> list[str]:

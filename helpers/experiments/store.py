@@ -50,24 +50,48 @@ def _jsonable(value: Any) -> Any:
     return value if value is None or isinstance(value, bool | int | str) else str(value)
 
 
-def saved_runs(network: str | None = None, folder: Path | str | None = None) -> list[Run]:
-    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，说出名字。
+class Runs(list[Run]):
+    """几次训练；skipped: 读不出来、跳过的文件，取一段时也带着。
+
+    不用警告来说：它会进单元格的文字，每个读者的不同。图上和 `Explorer` 里写着 note。
+    """
+
+    def __init__(self, runs: Iterable[Run] = (), skipped: Iterable[str] = ()):
+        super().__init__(runs)
+        self.skipped = tuple(skipped)
+
+    def __getitem__(self, index: Any) -> Any:
+        found = super().__getitem__(index)
+        return Runs(found, self.skipped) if isinstance(index, slice) else found
+
+    @property
+    def note(self) -> str:
+        """跳过了哪些，一句话；没有就是空的。"""
+        more = f"等 {len(self.skipped)} 个" if len(self.skipped) > 3 else ""
+        return f"跳过读不出来的 {'、'.join(self.skipped[:3])}{more}。" if self.skipped else ""
+
+    def __repr__(self) -> str:
+        return super().__repr__() + self.note
+
+
+def saved_runs(network: str | None = None, folder: Path | str | None = None) -> Runs:
+    """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，记在 skipped 里。
 
     更新的版本存下的，多出来的项不看。
     """
     instance(network or "", str, "network 应当是网络的名字，如 'lenet'")
     folder = Path(instance(folder or runs_folder(), (str, Path), "folder 应当是一个路径"))
-    found = []
+    found, skipped = [], []
     for path in sorted(folder.expanduser().glob("*.json")):
         try:
             run = restore(json.loads(path.read_text(encoding="utf-8")))
             repr(run)  # 缺了什么、类型不对，在这里就看得出来
         except Exception as error:  # 截断、改动、别的程序存的，什么错都有
-            warnings.warn(f"跳过读不出来的 {path.name}（{type(error).__name__}）。", stacklevel=2)
+            skipped.append(f"{path.name}（{type(error).__name__}）")
             continue
         if network in (None, run.network):
             found.append(run)
-    return found
+    return Runs(found, skipped)
 
 
 def restore(content: dict[str, Any]) -> Run:

@@ -34,7 +34,9 @@ class Trainer:
                  select: Callable[[int], None]):
         Background.stop_all()  # 单元格重新运行了，旧的不必再训练
         self.panel, self.prepare, self.background = panel, prepare, Background()
-        self.runs: list[Run] = saved_runs(plan.name)[-_KEPT:]
+        saved = saved_runs(plan.name)
+        self.runs: list[Run] = saved[-_KEPT:]
+        panel.say(saved.note)
         self.train_button = widgets.Button(description="训练", button_style="primary", icon="play")
         self.stop_button = widgets.Button(description="停止", icon="stop", disabled=True)
         self.picture, self.history = PictureBox(), History(select)

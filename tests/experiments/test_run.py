@@ -169,7 +169,7 @@ def test_the_folder_may_start_with_a_tilde(monkeypatch, tmp_path):
     assert runs_folder() == tmp_path / "x"
 
 
-def test_a_damaged_file_is_skipped_and_named(run, runs_folder):
+def test_a_damaged_file_is_skipped_and_named(run, runs_folder, recwarn):
     [path] = runs_folder.glob("*.json")
     good = json.loads(path.read_text(encoding="utf-8"))
     odd = ["", "{}", "null", "[" * 100_000, path.read_text(encoding="utf-8")[:-100], '{"points": [{}]}',
@@ -178,9 +178,12 @@ def test_a_damaged_file_is_skipped_and_named(run, runs_folder):
                {"findings": [1]}, {"points": [{"epoch": 1}]}))]
     for i, content in enumerate(odd):
         (runs_folder / f"bad{i}.json").write_text(content, encoding="utf-8")
-    with pytest.warns(UserWarning, match="bad") as record:
-        assert saved_runs() == [run]
-    assert len(record) == len(odd)
+    runs = saved_runs()
+    assert runs == [run] and not recwarn.list  # 警告会进单元格的文字
+    assert [each.split("（")[0] for each in runs.skipped] == sorted(f"bad{i}.json" for i in range(len(odd)))
+    assert runs[-4:].skipped == runs.skipped and runs[0] == run and runs.note in repr(runs)
+    assert "bad0.json" in runs.note and "bad9" not in runs.note and f"等 {len(odd)} 个" in runs.note
+    assert compare(runs).png != compare([run]).png == compare(list(runs)).png
 
 
 def test_a_run_of_a_newer_version_is_read(run, runs_folder):
