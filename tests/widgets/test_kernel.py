@@ -2,6 +2,7 @@
 
 import contextlib
 import time
+from itertools import pairwise
 
 import pytest
 from kernel import Kernel, printed
@@ -65,7 +66,7 @@ def test_trainings_add_rows_and_nothing_else(kernel):
         counts.append(value(kernel, "(len(explorer.runs), count())"))
     rows = [count for _, count in counts]
     assert counts[-1][0] == 8 and len(set(rows[7:])) == 1
-    assert all(after - before == 6 for before, after in zip(rows[1:7], rows[2:8], strict=True))
+    assert all(after - before == 6 for before, after in pairwise(rows[1:8]))
     kernel.run(CELL, cell="a")
     assert value(kernel, "count()") == rows[-1]
 
