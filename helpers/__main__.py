@@ -39,8 +39,7 @@ def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> i
         say = print if rank() == 0 else lambda *_: None
         say("，".join(f"{name}={value}" for name, value in plan.settings.items())
             + (f"，{world_size()} 个进程" if world_size() > 1 else ""))
-        torch.manual_seed(options.seed)
-        net = plan.build()
+        net = plan.build(options.seed)
         if options.sync_batch_norm:
             net = synchronized(net)
         checkpoint = checkpoint_file(runs_folder() / "checkpoints", plan.name, plan.settings)

@@ -23,10 +23,13 @@ def test_run_trains_and_saves(capsys):
 
 def test_full_is_the_book_and_the_seed_is_kept(monkeypatch, capsys):
     seen = []
-    monkeypatch.setattr("helpers.__main__.train", lambda net, *data, plan, **options: seen.append(plan) or FINISHED)
+    monkeypatch.setattr("helpers.__main__.train", lambda net, *data, plan, seed, **options: seen.append(
+        (net, plan, seed)) or FINISHED)
     main(["run", "7.6", "--full", "--seed", "4"])
-    assert seen[0].is_book and seen[0].size == 96 and seen[0].recipe.images is None
-    assert torch.initial_seed() == 4
+    [(net, plan, seed)] = seen
+    assert plan.is_book and plan.size == 96 and plan.recipe.images is None and seed == 4
+    torch.manual_seed(4)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), plan.build().parameters(), strict=True))
 
 
 class FINISHED:

@@ -63,7 +63,7 @@ class Batches(Split):
     """一个数据集，一遍一遍按批量给出；uint8 原图留在设备上，每批现算。
 
     每批是 (X, y)：X 为 (B, 1, size, size)、float32、取值 [0, 1]；y 为 (B,)、int64、取值 0–9。
-    最后一批可能不满。`shuffle=True` 时每一遍都重新打乱，次序由 torch.manual_seed 决定。
+    最后一批可能不满。`shuffle=True` 时每一遍都重新打乱，次序由 torch.manual_seed（或者训练的种子）决定。
     几个进程一起训练时，每个进程给出自己的那一份，见 `shares`。
     """
 

@@ -18,7 +18,7 @@ class Split(ABC):
 
     images: 张数；channels: 通道数；classes: 类别的名字。
     batch_size: 每个进程的批量；size: 边长（像素）；device: 在哪个设备上给出。
-    shuffle: 每一遍是不是重新打乱，次序由 torch.manual_seed 决定；训练集是，测试集不是。
+    shuffle: 每一遍是不是重新打乱，次序由 torch.manual_seed（或者训练的种子）决定；训练集是，测试集不是。
     """
 
     images: int

@@ -16,6 +16,7 @@ from torch import nn
 
 from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.settings import describe_differences, differences, plain
+from helpers.machine.dice import Dice
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
 
@@ -30,26 +31,34 @@ def checkpoint_file(folder: Path, network: str, settings: dict[str, Any]) -> Pat
 
 
 def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list[Point],
-                    settings: dict[str, Any], seconds: dict[str, float]) -> None:
+                    settings: dict[str, Any], seconds: dict[str, float], dice: Dice | None = None) -> None:
     """存一份，由 0 号进程来存；任何时候被打断，path 都是完整的一份。
 
-    settings: 这次训练的设置，接着训练时核对；seconds: 到此刻花的时间。
+    settings: 这次训练的设置，接着训练时核对；seconds: 到此刻花的时间；dice: 随机数从哪里抽，默认是公共的。
     内容全是张量和普通的值，`torch.load(weights_only=True)` 就能读。存不下时说一句，训练接着走。
     """
     if rank() != 0:
         return
     try:
         with writing(path) as file:
-            torch.save({"net": net.state_dict(), "position": vars(position), "random": torch.get_rng_state(),
-                        "random_cuda": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
-                        "points": [astuple(point) for point in points], "settings": settings,
-                        "seconds": seconds}, file)
+            random, random_cuda = (generator and generator.get_state() for generator in _generators(net, dice))
+            torch.save({"net": net.state_dict(), "position": vars(position), "random": random,
+                        "random_cuda": random_cuda, "points": [astuple(point) for point in points],
+                        "settings": settings, "seconds": seconds}, file)
     except OSError as error:
         warnings.warn(f"存档没有存下来（{error.strerror}：{path}），上一份还在；训练接着走。", stacklevel=2)
 
 
-def load_checkpoint(path: Path, net: nn.Module,
-                    settings: dict[str, Any]) -> tuple[Position, list[Point], dict[str, float]]:
+def _generators(net: nn.Module, dice: Dice | None) -> tuple[torch.Generator, torch.Generator | None]:
+    """训练 net 时抽随机数的：(CPU 的, GPU 的)；不在 GPU 上就是 None。"""
+    device = next(net.parameters()).device
+    if dice is not None:
+        return dice.generator(torch.device("cpu")), dice.generator(device) if device.type == "cuda" else None
+    return torch.default_generator, torch.cuda.default_generators[device.index] if device.type == "cuda" else None
+
+
+def load_checkpoint(path: Path, net: nn.Module, settings: dict[str, Any],
+                    dice: Dice | None = None) -> tuple[Position, list[Point], dict[str, float]]:
     """把存档读进 net，返回 (走到了哪里, 已有的点, 已经花的时间)；随机数也回到那时的样子。
 
     学习率可以与存档不同，轮数可以更多；别的设置不同、轮数不够或者文件损坏时抛出 ValueError，那时 net 没有改。
@@ -73,9 +82,9 @@ def load_checkpoint(path: Path, net: nn.Module,
     # 存的是 0 号进程的：别的进程只有暂退法用得到随机数，不必与上次一样；
     # 在一轮中间断的，这一轮前一半的训练精度以 0 号的代表全体
     if rank() == 0:
-        torch.set_rng_state(random)
-        if random_cuda is not None and device.type == "cuda":
-            torch.cuda.set_rng_state(random_cuda.cpu())
+        for generator, state in zip(_generators(net, dice), (random, random_cuda), strict=True):
+            if generator is not None and state is not None:
+                generator.set_state(state.cpu())
     return position, points, seconds
 
 

@@ -19,6 +19,7 @@ from helpers.data.split import Split
 from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA, Initialization, Recipe, checked, name_of
 from helpers.experiments.settings import label, show
 from helpers.machine.device import GB, megabytes, memory_limit, pick_device
+from helpers.machine.dice import seeded
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.initialization import recognize
 from helpers.network.trace import trace
@@ -120,17 +121,17 @@ class Plan:
 
     def meta(self) -> nn.Module:
         """只有形状、不分配权重的网络；这些宽度建不起来时抛出 ValueError。"""
-        try:
-            with torch.device("meta"):
-                return instance(self.make(**self.widths), nn.Module, f"{self.name} 应当返回一个网络")
-        except Exception as error:
-            widths = "，".join(f"{name}={value}" for name, value in (self.defaults | self.widths).items())
-            raise ValueError(f"{self.name}({widths}) 建不起来（{type(error).__name__}：{error}）。") from error
+        with torch.device("meta"):
+            return _made(self)
 
-    def build(self) -> nn.Module:
-        """建好的网络，在训练用的设备上，已经初始化；形状走不通或内存放不下时抛出 ValueError，那时什么也没有分配。"""
+    def build(self, seed: int | None = None) -> nn.Module:
+        """建好的网络，在训练用的设备上，已经初始化；形状走不通或内存放不下时抛出 ValueError，那时什么也没有分配。
+
+        seed: 给了，初始的权重就由它定，与 torch.manual_seed(seed) 之后建的相同，但不改变别处的随机数。
+        """
         _check_that_it_fits(self)
-        net = self.make(**self.widths).to(pick_device()).apply(self.init)
+        with seeded(seed):
+            net = _made(self).to(pick_device()).apply(self.init)
         _untrained[net] = name_of(self.init)
         return net
 
@@ -149,6 +150,14 @@ class Plan:
     def preview(self) -> Picture:
         """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
         return _preview(self)
+
+
+def _made(plan: Plan) -> nn.Module:
+    try:
+        return instance(plan.make(**plan.widths), nn.Module, f"{plan.name} 应当返回一个网络")
+    except Exception as error:
+        widths = "，".join(f"{name}={value}" for name, value in (plan.defaults | plan.widths).items())
+        raise ValueError(f"{plan.name}({widths}) 建不起来（{type(error).__name__}：{error}）。") from error
 
 
 def _check_that_it_fits(plan: Plan) -> None:

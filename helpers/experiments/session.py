@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.arguments import between, brief, instance
+from helpers.arguments import brief, instance
 from helpers.book.official import Band
 from helpers.data.split import Split
 from helpers.experiments.checkpoint import gentle_stop, kept, load_checkpoint, save_checkpoint
@@ -23,6 +23,7 @@ from helpers.experiments.run import Run, comparable_band
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save
 from helpers.machine.device import dtype_name, fast_dtype, memory_limit
+from helpers.machine.dice import Dice, checked_seed
 from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
@@ -58,7 +59,7 @@ class Session:
         num_epochs = check_training(net, train, test, num_epochs)
         _check(plan, loop, checkpoint, resume)
         self.net, self.train, self.plan = net, train, plan
-        self.seed = None if seed is None else between("seed", seed, 0, 2**63 - 1)
+        self.seed = None if seed is None else checked_seed(seed)
         self.dtype = check_dtype(dtype or (fast_dtype(train.device) if loop is None else torch.float32))
         self.recipe, self.book_recipe = _recipes(net, train, rate_now(lr), num_epochs, plan)
         self.held = _held(net, train.device)
@@ -68,19 +69,20 @@ class Session:
         self.ended, self.note, self.position = "interrupted", "", Position()
         reset_peak(train.device)
         self.gauge = Gauge(train.device)
-        if seed is not None:
-            torch.manual_seed(seed + rank())  # 各个进程的暂退法不同
+        self.dice = None if self.seed is None else Dice(self.seed + rank())  # 各个进程的暂退法不同
         if loop is not None:
+            if self.seed is not None:
+                torch.manual_seed(self.seed + rank())  # 读者的循环从公共的生成器抽
             turns = _timed(_begun(loop, net, train, test, lr, num_epochs), self.gauge)
         else:
             if checkpoint is not None and resume and checkpoint.exists():
-                self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed())
+                self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed(), self.dice)
                 self.gauge.carry(seconds)
             turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=self.dtype, gauge=self.gauge,
-                          cuda_graph=cuda_graph, position=self.position)
+                          cuda_graph=cuda_graph, position=self.position, dice=self.dice)
             if checkpoint is not None:
                 turns = kept(turns, lambda: save_checkpoint(checkpoint, net, self.position, self.points,
-                                                            self._fixed(), self.gauge.seconds))
+                                                            self._fixed(), self.gauge.seconds, self.dice))
         self._turns = self._record(turns)
 
     def _fixed(self) -> dict[str, Any]:
@@ -236,7 +238,8 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
 
     plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。
-    seed: 给了就在训练开始时 torch.manual_seed(seed)，图片的次序和暂退法由它定；也记进 Run。
+    seed: 给了，图片的次序和网络里的随机数（暂退法）就由它定，别处的 torch.manual_seed 改变不了，训练也不改变别处的
+        随机数；也记进 Run。没有给，就照读者自己的 torch.manual_seed。
     loop: 自己写的训练循环，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point；默认用 `fit`。
         dtype、cuda_graph 只管 `fit`。
     checkpoint: 存档的文件，每一轮和中断时存一次；resume: 有存档就从那里接着训练，没有就从头。

@@ -30,13 +30,14 @@ class GraphedStep:
 
     step 里不能有等 GPU 的操作，除了 X、y 以外用到的张量每次都要是同样的几个；录不成就抛出 ValueError。
     前三次在旁边的流上照常走，cuBLAS、cuDNN 这时备好；第四次录下。形状与第一次不同的一批（最后一批）照常走。
+    generator: step 里的随机数从这里抽，每次重放接着往下抽；默认是公共的。
     返回的张量在下一次重放时改写。https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs
     """
 
     WARM_UP = 3
 
-    def __init__(self, step: Step):
-        self.step, self.calls = step, 0
+    def __init__(self, step: Step, generator: torch.Generator | None = None):
+        self.step, self.generator, self.calls = step, generator, 0
         self.graph: Any = None
         self.result: Any = None
         self.stream = torch.cuda.Stream()
@@ -62,6 +63,8 @@ class GraphedStep:
 
     def _capture(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         graph = torch.cuda.CUDAGraph()
+        if self.generator is not None:
+            graph.register_generator_state(self.generator)
         try:
             with torch.cuda.graph(graph, stream=self.stream):  # 只录，不做
                 return graph, self.step(self.X, self.y)

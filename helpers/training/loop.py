@@ -13,6 +13,7 @@ from helpers.arguments import brief, number
 from helpers.data.split import Split
 from helpers.machine.cuda_graph import GraphedStep, Step, require_cuda_graph
 from helpers.machine.device import fast_dtype
+from helpers.machine.dice import Dice, rolling
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import all_sum, parallel, together, world_size
@@ -90,11 +91,12 @@ def fit(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
 
 def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
           gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
-          position: Position | None = None) -> Generator[Point | None, None, None]:
+          position: Position | None = None, dice: Dice | None = None) -> Generator[Point | None, None, None]:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
     随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
     reports: 每轮报告几次；position: 从哪里开始，默认从头；走到哪里也记在里面。
+    dice: 图片的次序、网络抽的随机数从这里来；默认是公共的，由 torch.manual_seed 决定。
     几个进程一起训练时（见 `team`），各走各的那一份，梯度、损失和精度是全体的。
     """
     num_epochs = check_training(net, train, test, num_epochs)
@@ -103,8 +105,9 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     if cuda_graph:
         require_cuda_graph(train.device)
     update = Update(net, train, check_dtype(dtype or fast_dtype(train.device)), gauge or Gauge(train.device),
-                    position or Position())
-    return _epochs(update, GraphedStep(update) if cuda_graph else update, train, test, lr, num_epochs, reports)
+                    position or Position(), dice)
+    step = GraphedStep(update, dice and dice.generator(train.device)) if cuda_graph else update
+    return _epochs(update, step, train, test, lr, num_epochs, reports)
 
 
 def _epochs(update: "Update", step: Step, train: Split, test: Split, lr: Rate, num_epochs: int,
@@ -114,7 +117,7 @@ def _epochs(update: "Update", step: Step, train: Split, test: Split, lr: Rate, n
     keep_memory()
     for epoch in range(here.epoch, num_epochs):
         yield from _train(update, step, train, lr, reports)
-        hits = yield from _evaluate(update.net, test, update.dtype, gauge)
+        hits = yield from _evaluate(update.net, test, update.dtype, gauge, update.dice)
         last_part = update.means()
         update.mark()
         here.epoch, here.order = epoch + 1, None
@@ -129,11 +132,13 @@ class Update:
     CUDA graph。学习率和累计量也留在设备上：GPU 不必每一步都等主机，录下的一步也看得到新的值。
     """
 
-    def __init__(self, net: nn.Module, train: Split, dtype: torch.dtype, gauge: Gauge, position: Position):
+    def __init__(self, net: nn.Module, train: Split, dtype: torch.dtype, gauge: Gauge, position: Position,
+                 dice: Dice | None):
         device, self.classes = train.device, len(train.classes)
         net.to(device).to(memory_format=torch.channels_last)
         self.net, self.dtype, self.gauge, self.position = net, dtype, gauge, position
-        self.parallel = parallel(net, device)
+        self.dice, self.parallel = dice, parallel(net, device)
+        self.answer = rolling(self.parallel, dice)
         self.lr = torch.ones((), device=device)
         self.sums, self.earlier = (torch.zeros(2, device=device) if sums is None else sums.to(device)
                                    for sums in (position.sums, position.earlier_sums))
@@ -142,7 +147,7 @@ class Update:
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(X.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.parallel(X.to(memory_format=torch.channels_last))
+            logits = self.answer(X.to(memory_format=torch.channels_last))
             check_output(logits, y, self.classes)
             loss = F.cross_entropy(logits, y)
         self.gauge.sample()
@@ -186,7 +191,7 @@ def _train(update: Update, step: Step, train: Split, lr: Rate, reports: int) -> 
     """一轮（或者它剩下的一半），每批交还一次控制；最后一批不报告，评估之后再说。"""
     here, gauge = update.position, update.gauge
     if here.order is None:
-        here.order = train.order()
+        here.order = rolling(train.order, update.dice)()
         update.start_epoch()
     update.parallel.train()
     for X, y in train.batches(here.order, here.batch):
@@ -265,14 +270,15 @@ def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> f
             return finished.value.item() / data.images
 
 
-def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge) -> Generator[None, None, Tensor]:
+def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge,
+              dice: Dice | None = None) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
-    hits = torch.zeros((), dtype=torch.int64, device=data.device)
+    hits, answer = torch.zeros((), dtype=torch.int64, device=data.device), rolling(net, dice)
     with evaluating(net):
         for X, y in data:
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
             with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-                logits = _answer(net, X)
+                logits = _scored(answer, net, X)
                 check_output(logits, y, len(data.classes))
                 hits += (logits.argmax(1) == y).sum()
             gauge.lap("evaluation")
@@ -281,9 +287,9 @@ def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge) -> 
     return all_sum(hits)
 
 
-def _answer(net: nn.Module, X: Tensor) -> Tensor:
+def _scored(answer: Callable[[Tensor], Tensor], net: nn.Module, X: Tensor) -> Tensor:
     try:
-        return net(X.to(memory_format=torch.channels_last))
+        return answer(X.to(memory_format=torch.channels_last))
     except RuntimeError as error:
         explain(error, net, X)
         raise

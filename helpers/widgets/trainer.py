@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import ipywidgets as widgets
-import torch
 
 from helpers.experiments.plan import Plan
 from helpers.experiments.run import Run
@@ -73,8 +72,7 @@ class Trainer:
     async def _train(self, plan: Plan, label: str) -> None:
         def start() -> Session:
             self.panel.say(f"正在训练：{label}")
-            torch.manual_seed(_SEED)
-            return Session(plan.build(), *plan.data(), lr=lambda: self.panel.sliders["lr"].value,
+            return Session(plan.build(_SEED), *plan.data(), lr=lambda: self.panel.sliders["lr"].value,
                            num_epochs=plan.num_epochs, plan=plan, seed=_SEED)
 
         before = self.runs

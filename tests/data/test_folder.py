@@ -69,6 +69,14 @@ def test_the_crops_do_not_depend_on_the_processes_that_read(exported):
     assert torch.equal(X, torch.stack([train.data[index, seed][0] for index, seed in order.tolist()]))
 
 
+def test_reading_leaves_the_random_numbers_of_others_alone(exported):
+    train, _ = image_folder(exported, 16, 32, "cpu")
+    before = torch.get_rng_state()
+    [first], [again] = train.some(30), train.some(30)
+    assert torch.equal(first, again) and not torch.equal(first[0], first[1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_skipping_gives_the_rest(exported):
     train, _ = image_folder(exported, 16, 32, "cpu")
     order = train.order()

@@ -114,6 +114,19 @@ def test_odd_arguments_of_a_budget_are_refused_in_words(odd):
         budget(lenet, **odd)
 
 
+def test_a_seed_decides_the_weights_and_leaves_the_other_numbers_alone():
+    plan = budget(lenet, init="kaiming")
+    torch.manual_seed(3)
+    expected = plan.build().state_dict()
+    before = torch.get_rng_state()
+    net = plan.build(seed=np.int64(3))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(value, expected[name]) for name, value in net.state_dict().items())
+    for odd in ("a", -1, 1.5, True, 2**63):
+        with pytest.raises(ValueError, match="seed 应当是"):
+            plan.build(seed=odd)
+
+
 def test_the_plan_gives_its_data():
     train_set, test_set = budget(lenet).change(batch_size=16, size=32, images=600).data()
     assert (train_set.images, test_set.images, train_set.batch_size, train_set.size) == (600, 100, 16, 32)

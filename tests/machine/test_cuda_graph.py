@@ -7,6 +7,7 @@ from torch import nn
 
 from helpers import fashion_mnist, fit, load, xavier
 from helpers.machine.cuda_graph import GraphedStep
+from helpers.machine.dice import Dice
 from helpers.training.loop import steps
 
 
@@ -38,6 +39,19 @@ def test_replayed_steps_equal_the_steps(tapes, net, dtype):
     assert points == expected
     for name, value in plain.state_dict().items():
         assert torch.equal(value, replayed.state_dict()[name]), name
+
+
+def test_replayed_steps_draw_from_their_own_dice(tapes):
+    """骰子的生成器要登记：重放时接着往下抽，公共的一个也不动。"""
+    def walk(cuda_graph):
+        torch.manual_seed(0)
+        net, data = dropout_and_batch_norm().apply(xavier), fashion_mnist(16, images=100, device="cpu")
+        before = torch.get_rng_state()
+        turns = steps(net, *data, lr=0.1, num_epochs=2, cuda_graph=cuda_graph, dice=Dice(3))
+        points = [point for point in turns if point is not None]
+        assert torch.equal(torch.get_rng_state(), before)
+        return points
+    assert walk(True) == walk(False) and tapes[0].replays == 3 + 6
 
 
 def test_the_batches_are_left_alone(tapes):

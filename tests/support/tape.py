@@ -14,11 +14,18 @@ class Tape(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.calls, self.before, self.replays = [], {}, 0
+        self.calls, self.before, self.replays, self.generators = [], {}, 0, []
+
+    def register_generator_state(self, generator):
+        self.generators.append(generator)
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         if function in (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default):
             raise RuntimeError("CUDA error: operation not permitted when stream is capturing")
+        generator = (kwargs or {}).get("generator")  # 是另一个 Python 对象，状态才认得出是哪一个
+        if generator is not None and not any(torch.equal(generator.get_state(), each.get_state())
+                                             for each in self.generators):
+            raise RuntimeError("The generator is not registered to a CUDA graph that is capturing")
         for memory in (tensor.untyped_storage() for tensor in tensors((args, kwargs))):
             self.before.setdefault(memory.data_ptr(), (memory, memory.clone()))
         result = function(*args, **(kwargs or {}))
@@ -55,7 +62,8 @@ def record_on_tapes(monkeypatch):
 
     @contextlib.contextmanager
     def capture(tape, stream):
-        random = torch.get_rng_state()
+        generators = [torch.default_generator, *tape.generators]
+        states = [generator.get_state() for generator in generators]
         try:
             with tape:
                 yield
@@ -63,7 +71,8 @@ def record_on_tapes(monkeypatch):
             raise RuntimeError("CUDA error: operation failed due to a previous error during capture") from error
         finally:
             tape.rewind()
-            torch.set_rng_state(random)
+            for generator, state in zip(generators, states, strict=True):
+                generator.set_state(state)
 
     def new_tape():
         made.append(Tape())
