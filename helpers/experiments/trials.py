@@ -4,8 +4,9 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from numbers import Integral
 from typing import Any
+
+from helpers.arguments import brief, whole
 
 CONFIDENCE = 0.95
 _HUGE = 1e150  # 再大，平方就溢出，算不出标准差
@@ -107,10 +108,12 @@ def trials(measure: Callable[[int], float], seeds: int | Iterable[int] = 5) -> T
 
     seeds: 几个种子（0、1、2……），或者就是那些种子；不是这样，或者测得的不是数时抛出 ValueError。
     """
-    chosen = tuple(range(seeds) if isinstance(seeds, Integral) else seeds if isinstance(seeds, Iterable) else ())
-    if not chosen or not all(isinstance(seed, Integral) for seed in chosen):
-        raise ValueError(f"seeds 应当是一个正整数（几个种子），或者一串整数（就是那些种子），收到的是 {seeds!r}。")
-    return Trials([measure(int(seed)) for seed in chosen], chosen)
+    count = whole(seeds)
+    chosen = [*range(count)] if count is not None else [*map(whole, seeds)] if isinstance(seeds, Iterable) else []
+    good = [seed for seed in chosen if seed is not None]
+    if not good or good != chosen:
+        raise ValueError(f"seeds 应当是一个正整数（几个种子），或者一串整数（就是那些种子），收到的是 {brief(seeds)}。")
+    return Trials([measure(seed) for seed in good], good)
 
 
 def number(value: Any, where: str = "") -> float:
@@ -118,7 +121,7 @@ def number(value: Any, where: str = "") -> float:
     try:
         found = float(value)
     except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError：不止一个数的张量
-        raise ValueError(f"{where}测得的应当是一个数，收到的是 {value!r:.60}。") from error
+        raise ValueError(f"{where}测得的应当是一个数，收到的是 {brief(value)}。") from error
     if not abs(found) < _HUGE:
         raise ValueError(f"{where}测得 {found}，算不出平均数。让 measure 换一个总是有数的量，例如精度；"
                          "损失会溢出的，就数溢出了几次。")

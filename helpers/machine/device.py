@@ -26,9 +26,10 @@ def pick_device() -> torch.device:
             probe = torch.ones(8, 8, device="cuda")
             if (probe @ probe).sum().item() == 512:
                 return torch.device("cuda")
+            reason = "算出来的不对"
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[0]
-            warnings.warn(f"检测到 CUDA，但它不能工作（{reason}），改用 CPU。", stacklevel=2)
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        warnings.warn(f"检测到 CUDA，但它不能工作（{reason}），改用 CPU。", stacklevel=2)
     return torch.device("cpu")
 
 

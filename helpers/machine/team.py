@@ -18,13 +18,17 @@ from torch.nn.parallel import DistributedDataParallel
 def team() -> Iterator[None]:
     """torchrun 起的进程在这个 with 里连成一队：有 CUDA 时每个进程一块 GPU，用 NCCL；没有就用 gloo。
 
-    不是 torchrun 起的，什么也不做。
+    不是 torchrun 起的，什么也不做。这台主机上的进程比 GPU 多时抛出 ValueError。
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield
         return
     backend = "gloo"
     if torch.cuda.is_available():
+        gpus = torch.cuda.device_count()
+        if local_rank() >= gpus:
+            raise ValueError(f"这台主机有 {gpus} 块 GPU，每个进程要一块，起的进程却比它多。"
+                             f"用 --nproc-per-node={gpus} 再运行。")
         torch.cuda.set_device(local_rank())
         backend = "nccl"
     store, number, size = _meet()

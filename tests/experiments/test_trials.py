@@ -87,7 +87,7 @@ def test_odd_measurements_are_refused(values, seeds):
         Trials(values, seeds)
 
 
-@pytest.mark.parametrize("seeds", [0, -1, 2.5, "ab", None, (0, "1"), ()])
+@pytest.mark.parametrize("seeds", [0, -1, True, 2.5, "ab", None, (0, "1"), (0, 1.0), ()])
 def test_odd_seeds_are_refused_before_anything_is_measured(seeds):
     asked = []
     with pytest.raises(ValueError, match="seeds"):

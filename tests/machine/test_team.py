@@ -11,9 +11,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from helpers import saved_runs
-from helpers.machine.team import may_hang
+from helpers.machine.team import may_hang, team
 
 pytestmark = pytest.mark.slow  # 起真的进程
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
@@ -133,6 +134,17 @@ def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, optio
     run = saved_runs("lenet", folder=tmp_path)[-1]
     assert run.finished
     assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 21)], abs=0.01)
+
+
+def test_more_processes_than_gpus_are_refused_in_words(monkeypatch):
+    """一台有一块显卡的机器，--nproc-per-node=2：第二个进程连 CUDA 都还没有碰。"""
+    for name, value in {"is_available": True, "device_count": 1}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda value=value: value)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: pytest.fail("碰了 CUDA"))
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    with pytest.raises(ValueError, match=r"1 块 GPU.*--nproc-per-node=1"), team():
+        pass
 
 
 def test_the_missing_variable_is_noticed():
