@@ -19,7 +19,7 @@ PRIVATE = re.compile(r"/(?:home|root|Users|tmp|work|mnt)/|[A-Z]:\\\\|\d{4}-\d\d-
 
 
 def normalize(notebook: NotebookNode) -> NotebookNode:
-    """原地整理：元数据只留内核名和标签，去掉小组件的引用（没有内核就显示不出来），重新编号。"""
+    """原地整理：元数据只留内核名、标签和图的宽，去掉小组件的引用（没有内核就显示不出来），重新编号。"""
     notebook.metadata = nbformat.from_dict(METADATA)
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     count = 0
@@ -37,9 +37,15 @@ def normalize(notebook: NotebookNode) -> NotebookNode:
                 output.execution_count = count
             if "data" in output:
                 output.data.pop(WIDGET, None)
-                output.metadata = nbformat.from_dict({})
+                output.metadata = nbformat.from_dict(_size(output.metadata))
         cell.outputs = [output for output in cell.outputs if output.get("data", True)]
     return notebook
+
+
+def _size(metadata: NotebookNode) -> dict[str, dict[str, int]]:
+    """输出的元数据里只留图在网页上的宽。"""
+    width = metadata.get("image/png", {}).get("width")
+    return {"image/png": {"width": width}} if width else {}
 
 
 def text(notebook: NotebookNode) -> str:

@@ -157,10 +157,8 @@ class Run:
         notes = [judged, *(f"！{finding}" for finding in self.findings)]
         return table_picture([("这次训练", ""), *rows], "这次训练", notes=notes)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        # 数字每次不同，笔记本里放在图上
-        card = self.picture()
-        return {"text/plain": repr(card), "image/png": card.png}
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self.picture()._repr_mimebundle_()  # 数字每次不同，笔记本里放在图上
 
 
 def several(runs: Iterable[Run]) -> list[Run]:

@@ -1,6 +1,5 @@
 """画布：任何机器上都有中文，画好就是一张 Picture；还有画成图的表格和全书的颜色。"""
 
-import io
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Bbox
-from PIL import Image
 from wcwidth import wcswidth
 
 from helpers import paths
-
-DPI = 100  # 每英寸几个像素；图的大小都用英寸说
+from helpers.pictures.png import DPI, bundle, encode, squeeze
 
 # 色表：图像 0 是黑、1 是白；特征图从深蓝到黄；有正有负的（权重、差）0 是白，正的红、负的蓝；占多少从白到深蓝
 IMAGE, MAPS, SIGNED, SHARES = "gray", "viridis", "RdBu_r", "Blues"
@@ -45,7 +42,7 @@ def kind_color(kind: str) -> str:
 
 
 class Picture:
-    """一张画好的图：`png` 是它的字节，`title` 是看不到图时的文字。"""
+    """一张画好的图：`png` 是它的字节，`title` 是看不到图时的文字；在笔记本里显示的是变小了的，见 `squeeze`。"""
 
     def __init__(self, png: bytes, title: str):
         self.png, self.title = png, title
@@ -53,8 +50,8 @@ class Picture:
     def __repr__(self) -> str:
         return f"〔图：{self.title}〕"
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return bundle(squeeze(self.png), repr(self))
 
 
 class Drawing(Picture):
@@ -83,7 +80,7 @@ def canvas(width: float, height: float, title: str, *,
         yield drawn
         pixels = FigureCanvasAgg(drawn.figure)
         pixels.draw()
-        drawn.png = encode(pixels)
+        drawn.png = encode(np.asarray(pixels.buffer_rgba()), DPI)
         del drawn.figure  # 图留着，画它用的东西不留
 
 
@@ -96,14 +93,6 @@ def chinese() -> Iterator[None]:
     """在这个 with 里画的字都有中文；离开后 matplotlib 的设置还原。别的线程正在画，就等它画完。"""
     with _drawing, mpl.rc_context(_STYLE):
         yield
-
-
-def encode(pixels: FigureCanvasAgg) -> bytes:
-    """画好的像素变成 PNG。"""
-    file = io.BytesIO()
-    # 大片是白色，最快的压缩就够小；PIL 比 savefig 快，因为不必重画
-    Image.fromarray(np.asarray(pixels.buffer_rgba())).convert("RGB").save(file, "PNG", compress_level=1)
-    return file.getvalue()
 
 
 def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
@@ -11,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from helpers.book.official import Band
-from helpers.pictures.canvas import BLUE, DPI, GREEN, GREY, ORANGE, Picture, canvas, chinese, encode
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, canvas, chinese
+from helpers.pictures.png import DPI, PAGE, bundle, encode, squeeze
 from helpers.training.loop import Point
 
 
@@ -25,15 +27,15 @@ class Curves:
                  width: float = 8.4):
         self.num_epochs, self.past, self.band, self.width = max(1, num_epochs), past, band, width
         self.top = 2.5  # 损失轴的上限：随机猜是 2.3
-        self._lay_out()
+        self._lay_out(PAGE)
 
-    def draw(self, points: Sequence[Point], title: str) -> bytes:
-        """画出这些点，返回 PNG。"""
+    def draw(self, points: Sequence[Point], title: str, dpi: int = PAGE) -> bytes:
+        """画出这些点，返回 PNG。dpi: 每英寸几个像素；会动的帧用 PAGE，快；留下来的用 DPI，清楚。"""
         with chinese():
             highest = max((p.loss for p in points if p.loss < float("inf")), default=0.0)
-            if highest > self.top:
-                self.top = 1.2 * highest
-                self._lay_out()
+            if highest > self.top or dpi != self.figure.dpi:
+                self.top = max(self.top, 1.2 * highest)
+                self._lay_out(dpi)
             self.canvas.restore_region(self.background)
             tested = [p for p in points if p.test_acc is not None]
             self.lines[0].set_data([p.epoch for p in points], [p.loss for p in points])
@@ -42,12 +44,12 @@ class Curves:
             self.title.set_text(title)
             for artist in (*self.lines, self.title):
                 self.figure.draw_artist(artist)
-            return encode(self.canvas)
+            return encode(np.asarray(self.canvas.buffer_rgba()), dpi)
 
-    def _lay_out(self) -> None:
+    def _lay_out(self, dpi: int) -> None:
         """画坐标轴和背景里的一切，存成底图。"""
         with chinese():
-            self.figure = Figure(figsize=(self.width, 3.2), dpi=DPI)
+            self.figure = Figure(figsize=(self.width, 3.2), dpi=dpi)
             self.canvas = FigureCanvasAgg(self.figure)
             left, right = self.figure.subplots(1, 2)
             self.figure.subplots_adjust(left=0.5 / self.width, right=0.98, bottom=0.18, top=0.82,
@@ -168,13 +170,14 @@ class LivePlot:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.close()
-        self._draw()
+        if self._curves is not None and self._show is not None:
+            self._show(squeeze(self._curves.draw(self.points, self.note or self.status(), DPI)))
 
     def _draw(self) -> None:
         if self._curves is None or self._show is None:
             return
         started = time.perf_counter()
-        self._show(self._curves.draw(self.points, self.note or self.status()))
+        self._show(self._curves.draw(self.points, self.status()))
         now = time.perf_counter()
         # 每秒最多十帧；画一帧之后至少训练五十倍的时间，画图就不会超过 2 %
         self._next_frame = now + max(0.1, 50 * (now - started))
@@ -192,10 +195,10 @@ def _notebook_display() -> Callable[[bytes], None] | None:
 
     def show(png: bytes) -> None:
         nonlocal handle
-        bundle = {"image/png": png, "text/plain": "〔图：训练曲线〕"}
+        data, metadata = bundle(png, "〔图：训练曲线〕")
         if handle is None:
-            handle = display(bundle, raw=True, display_id=True)
+            handle = display(data, metadata=metadata, raw=True, display_id=True)
         else:
-            handle.update(bundle, raw=True)
+            handle.update(data, metadata=metadata, raw=True)
 
     return show

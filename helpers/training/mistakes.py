@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from helpers.arguments import between
 from helpers.data.split import Split
 from helpers.machine.device import fast_dtype
 from helpers.network.borrow import evaluating
@@ -27,8 +28,7 @@ class Mistakes:
 
 def confident_mistakes(net: nn.Module, data: Split, count: int = 12) -> Mistakes:
     """net 在 data 上认错的图里，最有把握的 count 张，不够就是全部；在 eval 模式下计算，之后各层回到原来的模式。"""
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise ValueError(f"count 应当是正整数，收到的是 {count!r}。")
+    count = between("count", count, 1)
     dtype, kept = fast_dtype(data.device), []
     with torch.no_grad(), evaluating(net), torch.autocast(data.device.type, dtype, enabled=dtype != torch.float32):
         for X, y in data:

@@ -6,6 +6,7 @@ from typing import Any
 
 from helpers.arguments import brief
 from helpers.pictures.canvas import Picture
+from helpers.pictures.png import bundle, squeeze
 from helpers.widgets.cell import Shown
 from helpers.widgets.panel import Panel, PictureBox, first_line
 
@@ -37,8 +38,12 @@ class Interactive(Shown):
     def __repr__(self) -> str:
         return f"Interactive({self.draw.__name__})"
 
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        return (super()._repr_mimebundle_(**options) or {}) | {"image/png": bytes(self.picture.value)}
+    def _repr_mimebundle_(self, **options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        data, png = super()._repr_mimebundle_(**options) or {}, bytes(self.picture.value)
+        if not png:  # 起点就画不出来
+            return data, {}
+        picture, metadata = bundle(squeeze(png), repr(self))
+        return data | picture, metadata
 
 
 def _defaults(draw: Callable[..., Picture], names: Iterable[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import ipywidgets as widgets
 
 from helpers.experiments.settings import differences, plain
 from helpers.pictures.canvas import RED
+from helpers.pictures.png import page_width
 from helpers.widgets.sliders import Slider, choose, make_slider
 
 _SETTLE, _PATIENCE = 0.01, 0.2  # 秒：停下这么久才重算；一直在动也不会等得更久
@@ -89,13 +90,14 @@ class Panel:
 
 
 class PictureBox(widgets.Image):
-    """放一张 PNG 的地方；屏幕窄时跟着变小。"""
+    """放一张 PNG 的地方；在网页上多大写在 PNG 里，屏幕窄时跟着变小。"""
 
     def __init__(self) -> None:
         super().__init__(format="png", layout=widgets.Layout(max_width="100%", object_fit="contain"))
 
     def take(self, png: bytes) -> None:
         """换成这一张。"""
+        self.layout.width = f"{page_width(png)}px"
         self.value = png
 
 

@@ -9,6 +9,7 @@ from helpers.experiments.run import Run
 from helpers.experiments.session import Session
 from helpers.experiments.store import saved_runs
 from helpers.pictures.curves import Curves, LivePlot
+from helpers.pictures.png import DPI
 from helpers.training.loop import Point
 from helpers.widgets.background import Background, begin
 from helpers.widgets.history import History
@@ -40,7 +41,7 @@ class Trainer:
         self.stop_button = widgets.Button(description="停止", icon="stop", disabled=True)
         self.picture, self.history = PictureBox(), History(select)
         self.closed = False
-        self.picture.take(self._curves(plan.num_epochs).draw([], "按「训练」，曲线画在这里"))
+        self.picture.take(self._curves(plan.num_epochs).draw([], "按「训练」，曲线画在这里", DPI))
         self.history.show(self.runs)
         self.train_button.on_click(lambda _: self._start())
         self.stop_button.on_click(lambda _: self.background.stop())
@@ -94,7 +95,7 @@ class Trainer:
     def show(self, number: int) -> Run:
         """第 number 次（从 1 数起）的曲线到前面来。"""
         run = self.runs[number - 1]
-        self.picture.take(self._curves(run.recipe["num_epochs"], run).draw(run.points, f"第 {number} 次"))
+        self.picture.take(self._curves(run.recipe["num_epochs"], run).draw(run.points, f"第 {number} 次", DPI))
         return run
 
     def _curves(self, num_epochs: int, front: Run | None = None) -> Curves:

@@ -261,7 +261,7 @@ def test_an_interrupt_keeps_the_history(plan, capsys):
 def test_the_table_is_short_and_the_picture_has_it(run):
     lines = repr(run).splitlines()
     assert len(lines) <= 7 + len(run.findings) and lines[1].startswith("结果      完成：2/2 轮")
-    bundle = run._repr_mimebundle_()
+    bundle, _ = run._repr_mimebundle_()
     assert bundle["text/plain"] == "〔图：这次训练〕" and bundle["image/png"].startswith(b"\x89PNG")
 
 

@@ -64,6 +64,8 @@ def test_E1_two_hundred_points(subject, kernel):
     assert kinds.count("display_data") == 1 and "clear_output" not in kinds
     assert kinds.count("update_display_data") <= 2 + 10 * seconds
     assert share < 0.1  # 目标是 2 %；这里机器忙时也不能红
+    frames = [message["content"]["metadata"] for message in messages if "display_data" in message["msg_type"]]
+    assert frames == len(frames) * [{"image/png": {"width": 840}}]  # 最后一帧像素更多，一样大
 
 
 NO_FONTS = """

@@ -24,6 +24,16 @@ def test_escaped_chinese_is_found(tmp_path):
     assert any(normal_form.COMMAND in problem for problem in normal_form.problems(path))
 
 
+def test_of_the_metadata_the_width_of_a_picture_is_kept():
+    size = {"width": 840}
+    outputs = [nbformat.v4.new_output("display_data", {"image/png": "x"}, metadata=metadata)
+               for metadata in ({"image/png": size | {"height": 3}, "odd": 1}, {"image/png": {}}, {"odd": 1})]
+    cell = nbformat.v4.new_code_cell("x", outputs=outputs, execution_count=3, metadata={"tags": ["net"], "odd": 1})
+    made = normal_form.normalize(nbformat.v4.new_notebook(cells=[cell])).cells[0]
+    assert [output.metadata for output in made.outputs] == [{"image/png": size}, {}, {}]
+    assert made.metadata == {"tags": ["net"]}
+
+
 @pytest.mark.parametrize("section", SECTIONS)
 def test_no_cell_is_exempt_and_cells_are_short(section):
     cells = [c for c in nbformat.read(find(section), as_version=4).cells if c.cell_type == "code"]

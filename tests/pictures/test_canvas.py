@@ -12,7 +12,8 @@ from support.pixels import pixels
 
 from helpers import paths
 from helpers.pictures import Picture, canvas
-from helpers.pictures.canvas import DPI, kind_color, table_picture
+from helpers.pictures.canvas import kind_color, table_picture
+from helpers.pictures.png import PAGE, page_width
 
 LETTERS = "损失精度轮官方训练测试学习率✓✗→×"
 
@@ -22,8 +23,10 @@ def test_inside_there_is_a_figure_and_afterwards_a_picture():
         drawn.figure.subplots().plot([1, 2, 4])
         assert not hasattr(drawn, "png")
     assert isinstance(drawn, Picture) and not hasattr(drawn, "figure")
-    assert pixels(drawn.png).shape == (2 * DPI, 3 * DPI, 3) and pixels(drawn.png).std() > 5
-    assert drawn._repr_png_() == drawn.png and repr(drawn) == "〔图：一条线〕"
+    assert pixels(drawn.png).shape == (2 * PAGE, 3 * PAGE, 3) and pixels(drawn.png).std() > 5
+    data, metadata = drawn._repr_mimebundle_()
+    assert data["text/plain"] == repr(drawn) == "〔图：一条线〕"
+    assert metadata["image/png"]["width"] == page_width(data["image/png"]) == 3 * PAGE
 
 
 def test_the_title_may_come_late():

@@ -25,7 +25,8 @@ from helpers import (
     trace,
     windows,
 )
-from helpers.pictures.canvas import BLUE, DPI, GREEN, GREY, MAPS, ORANGE, PATH_COLORS, RED, SIGNED
+from helpers.pictures.canvas import BLUE, GREEN, GREY, MAPS, ORANGE, PATH_COLORS, RED, SIGNED
+from helpers.pictures.png import PAGE
 
 
 def test_one_stage_for_each_change_of_shape():
@@ -179,12 +180,12 @@ def test_feature_maps_share_one_scale_and_stand_beside_the_image():
     png = feature_maps(X, {"训练前": torch.full((1, 2, 4, 4), 2.0), "训练后": torch.full((2, 4, 4), 5.0)}).png
     low, high = (areas(png, shade(MAPS, each), 1_000) for each in (0.0, 1.0))
     assert len(low) == len(high) == 2 and max(area.bottom for area in low) < min(area.top for area in high)
-    assert min(area.left for area in low) > 1.2 * DPI  # 左边是图像
+    assert min(area.left for area in low) > 1.2 * PAGE  # 左边是图像
 
 
 def test_the_image_beside_is_as_bright_as_it_is():
     maps = {"甲": torch.rand(2, 4, 4)}
-    dark, grey = (pixels(feature_maps(torch.full((1, 1, 8, 8), value), maps).png)[DPI * 4 // 5, DPI // 2].tolist()
+    dark, grey = (pixels(feature_maps(torch.full((1, 1, 8, 8), value), maps).png)[PAGE * 4 // 5, PAGE // 2].tolist()
                   for value in (0.0, 0.5))
     assert dark == [0] * 3 and grey == pytest.approx([128] * 3, abs=1)
 

@@ -8,15 +8,28 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from PIL import Image
 
+from helpers.pictures.png import PAGE
+
+
+def _loaded(png):
+    """(每一个像素 (H, W, 3), 网页的一个像素是边长几个像素)。"""
+    image = Image.open(io.BytesIO(png))
+    return np.asarray(image.convert("RGB")).astype(int), round(image.info["dpi"][0] / PAGE)
+
 
 def pixels(png):
-    """PNG 变成 (H, W, 3) 的整数，0–255。"""
-    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
+    """PNG 变成网页的像素，(H, W, 3) 的整数，0–255：图里更密，就取每一格左上角的一个。"""
+    image, step = _loaded(png)
+    return image[::step, ::step]
 
 
 def painted(png, color):
-    """(H, W)：哪些像素恰好是这种颜色。color: matplotlib 的写法，如 "#1f77b4"。"""
-    return (pixels(png) == np.round(np.array(to_rgb(color)) * 255)).all(2)
+    """(H, W)：网页的哪些像素里恰好有这种颜色。color: matplotlib 的写法，如 "#1f77b4"。"""
+    image, step = _loaded(png)
+    found = (image == np.round(np.array(to_rgb(color)) * 255)).all(2)
+    height, width = (-side % step for side in found.shape)
+    found = np.pad(found, ((0, height), (0, width)))
+    return found.reshape(len(found) // step, step, -1, step).any(axis=(1, 3))
 
 
 @dataclass(frozen=True)

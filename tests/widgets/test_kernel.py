@@ -13,8 +13,10 @@ pytestmark = pytest.mark.slow
 CELL = """
 import threading, time
 import ipywidgets
+import numpy as np
 import helpers.experiments.session as session
 from helpers import Explorer, Interactive, Picture, Point, load
+from helpers.pictures.png import encode
 def steps(*args, **options):
     trained.append(threading.current_thread().name)
     for i in range(1, 6):
@@ -24,7 +26,7 @@ trained, measured = [], []
 explorer = Explorer(load("7.1").plan.change(images=320, batch_size=32, num_epochs=1), c1=(1, 32), lr=(0.01, 10))
 table = explorer.model.table
 explorer.model.table = lambda values: measured.append((values["c1"], threading.current_thread().name)) or table(values)
-picture = Interactive(lambda a=1: Picture(b"%d" % a, "图"), a=(0, 9))
+picture = Interactive(lambda a=1: Picture(encode(np.full((1, 1, 4), a, np.uint8), 100), "图"), a=(0, 9))
 count = lambda: len(ipywidgets.widgets.widget._instances)
 """
 
