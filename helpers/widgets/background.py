@@ -40,6 +40,7 @@ class Background:
     `run` 总在主线程的事件循环里，见 `begin`：单元格忙的时候训练停着等；`stop` 和 `stop_all` 在哪个线程里都可以。
     """
 
+    held: ClassVar[int] = 0  # 正在走的训练占着的内存（预计的），字节：下一次开始之前它会放掉
     _active: ClassVar["Background | None"] = None
 
     def __init__(self) -> None:
@@ -82,6 +83,7 @@ class Background:
         try:
             with _heeding_interrupts() as heed, ThreadPoolExecutor(1) as worker:
                 session = start()
+                Background.held = session.memory["forecast"]
                 release_threads()
                 try:
                     await self._walk(session, worker, report, heed)
@@ -90,7 +92,7 @@ class Background:
                         loop = asyncio.get_running_loop()
                         keep(await _undisturbed(loop.run_in_executor(worker, session.finish)))
         finally:
-            Background._active = None
+            Background._active, Background.held = None, 0
 
     async def _walk(self, session: Session, worker: ThreadPoolExecutor, report: Callable[[Point], None],
                     heed: Callable[[], None]) -> None:

@@ -13,7 +13,7 @@ from helpers.machine.device import memory_limit, pick_device
 from helpers.network.shape_errors import ShapeError
 from helpers.network.trace import Trace
 from helpers.pictures.canvas import RED, Picture
-from helpers.widgets.background import at_home
+from helpers.widgets.background import Background, at_home
 from helpers.widgets.cell import Shown
 from helpers.widgets.model import Model
 from helpers.widgets.panel import Panel, first_line, red
@@ -159,7 +159,7 @@ def _note(model: Model, values: dict[str, Any], reduce: bool) -> str:
     """按「训练」会怎样训练，要多少内存；放不下、缩小了就走不通，是红色。"""
     text = f"{escape(model.describe_training(values, reduce))}<br>"
     try:
-        need, limit = model.need(values, reduce), memory_limit(pick_device())
+        need, limit = model.need(values, reduce), memory_limit(pick_device()) + Background.held
     except Exception as error:
         return text + red(first_line(error))
     return text + (red(need.sentence(limit)) if need.total > limit else escape(need.sentence(limit)))

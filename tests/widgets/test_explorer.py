@@ -12,6 +12,7 @@ from torch import nn
 
 from helpers import Explorer, Finding, budget, load, saved_runs
 from helpers.training.loop import steps
+from helpers.widgets.background import Background
 
 lenet = load("7.1").lenet
 
@@ -360,6 +361,19 @@ def test_what_does_not_fit_is_refused(explorer, monkeypatch):
     asyncio.run(explorer.train())
     assert "放不下；批量至多" in explorer.message.value and "plan.change(batch_size=" in explorer.message.value
     assert explorer.runs == [] and not explorer.train_button.disabled
+
+
+def test_what_the_running_training_holds_will_be_free(explorer, monkeypatch):
+    """训练时移动滑块：它占着的内存，下一次开始之前会放掉。"""
+    held = []
+    monkeypatch.setattr("helpers.pictures.curves.LivePlot.add", lambda plot, point: held.append(Background.held))
+    asyncio.run(explorer.train())
+    assert {*held} == {explorer.runs[0].memory["forecast"]} and Background.held == 0
+    monkeypatch.setattr("helpers.widgets.explorer.memory_limit", lambda device: 12e6)
+    for running, red in ((0, True), (held[0], False)):
+        monkeypatch.setattr(Background, "held", running)
+        explorer.sliders["c1"].value += 1
+        assert ("放不下" in explorer.note.value) == red
 
 
 def test_the_table_of_runs_has_the_first_words_of_the_diagnosis(explorer, monkeypatch):
