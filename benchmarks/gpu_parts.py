@@ -28,7 +28,6 @@ from helpers import NETWORKS, Session, fashion_mnist, forecast, load, saved_runs
 from helpers.doctor import installed
 from helpers.experiments.run import Run
 from helpers.machine.device import fast_dtype, memory_limit, pick_device
-from helpers.machine.dice import Dice
 from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.memory import release_memory
 from helpers.training.loop import Point, steps
@@ -125,8 +124,7 @@ def follow(section: str, device: torch.device, *, cuda_graph: bool, batches: int
     net = plan.make(**plan.widths).apply(xavier)
     reset_peak(device)
     gauge, points, before = Gauge(device), [], {}
-    # 有自己的骰子，与 train(seed=0) 相同：暂退法的掩码也要重放得对
-    for turn in steps(net, *data, lr=plan.lr, num_epochs=EPOCHS, gauge=gauge, cuda_graph=cuda_graph, dice=Dice(0)):
+    for turn in steps(net, *data, lr=plan.lr, num_epochs=EPOCHS, gauge=gauge, cuda_graph=cuda_graph):
         if isinstance(turn, Point):
             points.append(turn)
             if turn.epoch == EPOCHS - 1:

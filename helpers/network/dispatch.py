@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -13,9 +14,23 @@ from torch.utils._python_dispatch import TorchDispatchMode
 aten = torch.ops.aten
 
 PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}  # 矩阵乘法，最后两个参数相乘
-POOLS = {aten.max_pool2d_with_indices, aten.avg_pool2d}
-PADS = {aten.constant_pad_nd, aten.reflection_pad2d, aten.replication_pad2d}
+AVERAGE_POOLS = {aten.avg_pool2d, aten.avg_pool3d}
+POOLS = AVERAGE_POOLS | {aten.max_pool2d_with_indices, aten.max_pool3d_with_indices}
+ADAPTIVE_POOLS = {aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d}
+UPSAMPLING = {aten.upsample_nearest2d, aten.upsample_bilinear2d, aten.upsample_bicubic2d}
+VIEWS = {aten.view, aten._unsafe_view, aten.squeeze, aten.unsqueeze}  # 数的次序不变，只换形状
+# 结果与第一个参数的值无关，只取它的形状
+CONSTANTS = {aten.new_empty, aten.new_zeros, aten.new_ones, aten.new_full, aten.empty_like, aten.zeros_like,
+             aten.ones_like, aten.full_like, aten.rand_like, aten.randn_like, aten.zero_, aten.fill_}
+# 沿着几维合成一个数；值是第几个参数说沿着哪几维
+REDUCTIONS = dict.fromkeys(
+    (aten.sum, aten.nansum, aten.mean, aten.amax, aten.amin, aten.max, aten.min, aten.argmax, aten.argmin, aten.prod,
+     aten.var, aten.std, aten.var_mean, aten.std_mean, aten.logsumexp, aten.any, aten.all), 1) | {
+    aten.linalg_vector_norm: 2, aten.norm: 2}
 
+# 逐格的运算，PyTorch 自己的标签 pointwise 里没有的
+_POINTWISE = {aten._to_copy, aten.detach, aten.alias, aten.lift_fresh, aten._prelu_kernel, aten.hardswish,
+              aten.hardswish_, aten.hardsigmoid_, aten.hardtanh_, aten.log_sigmoid_forward, aten.native_dropout}
 _RANDOM = torch.Tag.nondeterministic_seeded  # 要抽随机数的运算
 _NESTED = (dict, list, tuple)
 
@@ -48,9 +63,15 @@ def window(op: Any, args: tuple) -> Window:
     if op is aten.convolution:
         call = Convolution(*args)
         return Window(call.weight.shape[2:], call.stride, call.padding, call.dilation)
-    given = args[1:4] if op is aten.avg_pool2d else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
+    given = args[1:4] if op in AVERAGE_POOLS else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
     kernel, (stride, padding, dilation) = given[0], (*given[1:], None, None, None)[:3]
-    return Window(kernel, stride or kernel, padding or (0, 0), dilation or (1, 1))
+    return Window(kernel, stride or kernel, padding or [0] * len(kernel), dilation or [1] * len(kernel))
+
+
+@cache
+def is_pointwise(op: Any) -> bool:
+    """每个输出只由各个输入的同一个位置（形状不同就广播）算出；不认得的不算。"""
+    return op in _POINTWISE or any(torch.Tag.pointwise in getattr(op, name).tags for name in op.overloads())
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

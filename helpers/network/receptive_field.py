@@ -1,84 +1,369 @@
-"""感受野：一个运算之后，输出的一格看得到哪些输入像素。
+"""感受野：一个运算之后，输出的一个位置看得到哪些输入像素。
 
-公式见 Araujo 等，Computing Receptive Fields of Convolutional Neural Networks，Distill 2019。
+认得的运算才有规则；不认得的，结果看得到哪里就说不清，从不猜。高和宽各算各的。
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from torch import Tensor
 
-from helpers.network.dispatch import PADS, POOLS, Convolution, aten, tensors, window
+from helpers.network.axis import Axis, Place
+from helpers.network.dispatch import (
+    ADAPTIVE_POOLS,
+    CONSTANTS,
+    POOLS,
+    PRODUCTS,
+    REDUCTIONS,
+    UPSAMPLING,
+    VIEWS,
+    Convolution,
+    Window,
+    aten,
+    is_pointwise,
+    storage_id,
+    tensors,
+    window,
+)
+from helpers.network.layer import Field
+from helpers.network.sight import UNKNOWN, Change, Sight, beside, chained, merged
+
+Look = Callable[[Tensor], Sight | None]  # 一个张量看得到什么，与图像无关是 None
+Rule = Callable[[Sight, tuple, Tensor], Sight]  # (第一个参数看得到的, 参数, 输出) → 输出看得到的
+JoinRule = Callable[[tuple, Tensor, Look], Sight]  # 几个参数都可能看得到图像
 
 
-class Reach(NamedTuple):
-    """一个张量的第 0 格看得到的输入像素：从 start 到 end，相邻两格相距 jump 个像素；只看宽这一维。"""
+class Tracker:
+    """一趟里每个张量看得到什么；没有记下的张量与图像无关。"""
 
-    start: int
-    end: int
-    jump: int
+    def __init__(self) -> None:
+        self._writes: dict[int, tuple[Any, int]] = {}  # 就地改写过的存储：(存储, 改写过几次)
 
+    def begin(self, X: Tensor) -> None:
+        """X 是输入图像 (B, C, H, W)，一格看得到的就是它自己；别的形状没有高和宽可说。"""
+        image = X.dim() == 4
+        self._set(X, Sight(Axis.of_image(2, X.shape[2]), Axis.of_image(3, X.shape[3])) if image else UNKNOWN)
 
-def begin(X: Tensor) -> None:
-    """X 是输入图像：一格看得到的就是它自己。"""
-    _set(X, Reach(0, 0, 1))
-
-
-def spread(op: Any, args: tuple, out: Any) -> None:
-    """一个运算算完了，把输入的感受野传给输出；参数都与图像无关的运算不传。"""
-    sources = [tensor for tensor in tensors(args) if hasattr(tensor, "reach")]
-    if sources:
+    def spread(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
+        """一个运算算完了，把输入看得到的传给输出。"""
+        before = {id(tensor): self.look(tensor) for tensor in tensors((args, kwargs))}
+        if not any(before.values()):  # 与图像无关
+            return
+        strange = any(before[id(tensor)] for tensor in tensors(kwargs))
         for tensor in tensors(out):
-            _set(tensor, _follow(op, args, sources, tensor))
+            sight = None if op in CONSTANTS else UNKNOWN if strange else _follow(op, args, tensor, self.look)
+            if before.get(id(tensor), sight) != sight:  # 就地改写：共用这块存储的别的张量也变了
+                self._writes[storage_id(tensor)] = tensor.untyped_storage(), self._written(tensor) + 1
+            self._set(tensor, sight)
+
+    def look(self, X: Tensor) -> Sight | None:
+        """X 看得到的输入；与图像无关是 None。"""
+        sight, written = getattr(X, "sight", (None, 0))
+        return sight if written == self._written(X) else UNKNOWN
+
+    def field(self, X: Tensor | None) -> Field:
+        """X 的感受野；(B, n) 的向量是一个位置。"""
+        sight = (self.look(X) if X is not None else None) or UNKNOWN
+        return (sight.gathered([1]) if X is not None and X.dim() == 2 else sight).field()
+
+    def _set(self, X: Tensor, sight: Sight | None) -> None:
+        X.sight = sight, self._written(X)  # pyright: ignore[reportAttributeAccessIssue]  张量上没有这一项，是我们记的
+
+    def _written(self, X: Tensor) -> int:
+        return self._writes.get(storage_id(X), (None, 0))[1] if self._writes else 0
 
 
-def field(X: Tensor | None) -> int | None:
-    """X 的感受野，边长（像素）；None 是整幅图像，或者说不清。"""
-    reach = getattr(X, "reach", None)
-    return reach and reach.end - reach.start + 1
+def _follow(op: Any, args: tuple, out: Tensor, look: Look) -> Sight:
+    """一个运算的输出看得到的输入。"""
+    if op in _JOINS:
+        return _JOINS[op](args, out, look)
+    if op in _RULES:
+        sight = look(args[0])
+        return UNKNOWN if sight is None or any(map(look, tensors(args[1:]))) else _RULES[op](sight, args, out)
+    return _pointwise(tensors(args), out, look) if is_pointwise(op) else UNKNOWN
 
 
-def _set(X: Tensor, reach: Reach | None) -> None:
-    X.reach = reach  # pyright: ignore[reportAttributeAccessIssue]  张量上没有这一项，是我们记的
+# ---------------------------------------------------------------- 几个输入合起来
 
 
-def _follow(op: Any, args: tuple, sources: list[Tensor], out: Tensor) -> Reach | None:
-    reaches = [reach for tensor in sources if (reach := getattr(tensor, "reach", None)) is not None]
-    if len(reaches) < len(sources) or out.dim() < 4:
-        return None
-    starts, ends, jumps = zip(*reaches, strict=True)
-    union = Reach(min(starts), max(ends), max(jumps))  # 几条路汇合，取并集
-    rule = _RULES.get(op)
-    return rule(union, op, args) if rule else _same_size(union, sources, out)
+def _pointwise(sources: Iterable[Tensor], out: Tensor, look: Look) -> Sight:
+    """逐格的运算：一格看得到各个输入的同一格看得到的。"""
+    return merged([sight.stretched(X.shape, out.shape) for X in sources if (sight := look(X)) is not None])
 
 
-def _slide(seen: Reach, kernel: int, stride: int, padding: int, dilation: int) -> Reach:
-    """窗口滑过：起点 ← 起点 - p·j，终点 ← 终点 + ((k - 1)·d - p)·j，j ← j·s。"""
-    start, end, jump = seen
-    return Reach(start - padding * jump, end + ((kernel - 1) * dilation - padding) * jump, jump * stride)
+def _where(mask: int) -> JoinRule:
+    """按 args[mask] 挑选。"""
+    def rule(args: tuple, out: Tensor, look: Look) -> Sight:
+        total = _pointwise(tensors(args), out, look)
+        seen = [_pointwise([X], out, look) if isinstance(X, Tensor) and look(X) else None for X in args]
+        chooser = seen.pop(mask)
+        # 挑的时候看过的，挑出来的每一格都看得到；挑谁与图像无关，就要每一边都一样
+        return total if chooser == total or all(each == total for each in seen) else UNKNOWN
+    return rule
 
 
-def _convolve(seen: Reach, op: Any, args: tuple) -> Reach | None:
-    return None if Convolution(*args).transposed else _pool(seen, op, args)
+def _cat(args: tuple, out: Tensor, look: Look) -> Sight:
+    parts, dim = args[0], _argument(args, 1, 0) % out.dim()
+    seen = [sight for part in parts if (sight := look(part)) is not None]
+    along = any(sight.along(dim) for sight in seen)
+    return chained(seen, dim, out.shape[dim]) if along else beside(seen, len(parts), dim, out.dim())
 
 
-def _pool(seen: Reach, op: Any, args: tuple) -> Reach:
-    return _slide(seen, *(part[-1] for part in window(op, args)))
+def _stack(args: tuple, out: Tensor, look: Look) -> Sight:
+    parts, new = args[0], _argument(args, 1, 0) % out.dim()
+    seen = [sight.moved(lambda dim: dim + (dim >= new)) for part in parts if (sight := look(part)) is not None]
+    return beside(seen, len(parts), new, out.dim())
 
 
-def _pad(seen: Reach, op: Any, args: tuple) -> Reach:
-    return _slide(seen, kernel=1, stride=1, padding=args[1][0], dilation=1)
+def _product(args: tuple, out: Tensor, look: Look) -> Sight:
+    """矩阵乘法：左边的每一行、右边的每一列，各自合在一起。"""
+    *bias, left, right = args
+    if any(map(look, tensors(bias))):
+        return UNKNOWN
+    rows, columns = look(left), look(right)
+    if rows is not None and columns is not None:
+        both = [rows.gathered([left.dim() - 1]), columns.gathered([right.dim() - 2])]
+        return UNKNOWN if all(any(axis and axis.place for axis in each.axes) for each in both) else merged(both)
+    if rows is not None:
+        return rows.gathered([left.dim() - 1])._replace(even=rows.even or left.dim() == 2)
+    return (columns or UNKNOWN).gathered([right.dim() - 2])
 
 
-def _reorder(seen: Reach, op: Any, args: tuple) -> Reach:
-    return seen
+# ---------------------------------------------------------------- 窗口
 
 
-def _same_size(seen: Reach, sources: list[Tensor], out: Tensor) -> Reach | None:
-    """别的运算：高和宽没有变就是逐格的；变了就是展平、全局汇聚、上采样。"""
-    return seen if any(out.shape[-2:] == source.shape[-2:] for source in sources) else None
+def _steps(X: Tensor, sliding: Window) -> dict[int, Sequence[int]]:
+    """窗口滑过的每一维：(窗口, 步幅, 填充, 膨胀)。"""
+    first = X.dim() - len(sliding.kernel)
+    return {first + i: step for i, step in enumerate(zip(*sliding, strict=True))}
 
 
-_RULES: dict[Any, Callable[[Reach, Any, tuple], Reach | None]] = (
-    {aten.convolution: _convolve} | dict.fromkeys(POOLS, _pool) | dict.fromkeys(PADS, _pad)
-    | dict.fromkeys((aten.permute, aten.transpose, aten.slice), _reorder))
+def _slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> Sight:
+    """窗口滑过最后几维。"""
+    steps = _steps(X, sliding)
+    if not sight.even and any(step[1] > 1 and not sight.along(dim) for dim, step in steps.items()):
+        return UNKNOWN
+
+    def slid(axis: Axis, place: Place) -> Axis | None:
+        return axis.slid(Place(place.dim, 1, out.shape[place.dim]), *steps[place.dim])
+    return sight.alone(X.shape, slid, [dim for dim, step in steps.items() if tuple(step[:3]) != (1, 1, 0)])
+
+
+def _transpose_slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> Sight:
+    """转置卷积：每一格都有一个窗口那么大的输出看得到它，只要没有裁掉。"""
+    steps = _steps(X, sliding)
+
+    def spread(axis: Axis, place: Place) -> Axis | None:
+        kernel, _, padding, dilation = steps[place.dim]
+        return axis.scattered(place.dim, out.shape[place.dim]) if padding <= dilation * (kernel - 1) else None
+    return sight.alone(X.shape, spread, steps)
+
+
+def _convolve(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    call = Convolution(*args)
+    X, channels = call.X, call.X.dim() - len(call.stride) - 1
+    # 通道都相加，只剩批量和格子：各通道看得到的就一样了
+    rows_and_columns = sight.along(2) and sight.along(3) and sight.alone(X.shape, lambda axis, _: axis).placed
+    even = call.groups == 1 and X.dim() == 4 and rows_and_columns
+    sight = sight.each(lambda axis, _: axis.gathered() if call.groups == 1 else None, [channels])
+    slide = _transpose_slide if call.transposed else _slide
+    moved = slide(sight, X, out, window(aten.convolution, args))
+    return moved._replace(even=moved.even or even)
+
+
+def _pool(op: Any) -> Rule:
+    return lambda sight, args, out: _slide(sight, args[0], out, window(op, args))
+
+
+def _adapt(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    """自适应汇聚：除得尽就是不重叠的窗口。"""
+    X, dims = args[0], range(args[0].dim() - len(args[1]), args[0].dim())
+    if not sight.even and not all(map(sight.along, dims)):
+        return UNKNOWN
+
+    def pooled(axis: Axis, place: Place) -> Axis | None:
+        count = out.shape[place.dim]
+        times, rest = divmod(place.count, count)
+        return axis.gathered() if count == 1 else axis.scattered(place.dim, count) if rest else axis.slid(
+            Place(place.dim, 1, count), times, times, 0)
+    return sight.alone(X.shape, pooled, dims)
+
+
+def _pad(edge: Callable[[int, int], int]) -> Rule:
+    """填充。edge: 填充的第 i 格用 count 格里的哪一格，不在里面就是 0。"""
+    def rule(sight: Sight, args: tuple, out: Tensor) -> Sight:
+        X, pads = args[:2]
+        sides = {X.dim() - 1 - i: pads[2 * i:2 * i + 2] for i in range(len(pads) // 2) if any(pads[2 * i:2 * i + 2])}
+        others = [dim for dim in sides if not sight.along(dim)]
+        if 0 in others or (not sight.even and any(min(sides[dim]) < 0 for dim in others)):
+            return UNKNOWN
+        padded = sight.alone(X.shape, lambda axis, place: axis.cut(
+            Place(place.dim, 1, out.shape[place.dim]), -sides[place.dim][0], edge), sides)
+        return padded._replace(even=sight.even and not others)
+    return rule
+
+
+def _upsample(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    """放大：每一格都用到，哪一格看得到哪里说不清。"""
+    X, _, *options = args
+    scales = [option for option in options if isinstance(option, float)] or [None, None]
+    exact = [dim for dim, scale in zip((2, 3), scales, strict=True)
+             if out.shape[dim] >= X.shape[dim] and (scale is None or scale * X.shape[dim] == out.shape[dim])]
+    return sight.alone(X.shape, lambda axis, place: axis.scattered(place.dim, out.shape[place.dim])
+                       if place.dim in exact else None)
+
+
+def _pixel_shuffle(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    """r² 个通道拼成 r×r 格：放大之后第 i 格是原来的第 i/r 格。"""
+    X, times = args
+    if not sight.even or not all(map(sight.along, (X.dim() - 2, X.dim() - 1))):
+        return UNKNOWN
+    return sight.alone(X.shape, lambda axis, place: axis._replace(place=Place(place.dim, times, place.count)))
+
+
+def _pixel_unshuffle(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    """r×r 格拆成 r² 个通道：一格看得到原来 r×r 格看得到的，每个通道只有其中一格。"""
+    X, times = args
+    if not all(map(sight.along, (X.dim() - 2, X.dim() - 1))):
+        return UNKNOWN
+    return sight.alone(X.shape, lambda axis, place: axis.slid(
+        Place(place.dim, 1, out.shape[place.dim]), times, times, 0))._replace(even=False)
+
+
+# ---------------------------------------------------------------- 取一部分，换形状
+
+
+def _slice(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    X, dim = args[0], _argument(args, 1, 0) % out.dim()
+    if out.shape == X.shape or (not sight.along(dim) and (sight.even or dim == 0)):
+        return sight
+    if not sight.along(dim):
+        return UNKNOWN
+    step = _argument(args, 4, 1)
+    first, last, _ = slice(_argument(args, 2), _argument(args, 3), step).indices(X.shape[dim])
+
+    def cut(axis: Axis, place: Place) -> Axis | None:
+        part = axis.cut(Place(dim, 1, max(0, last - first)), first)
+        return part and part.slid(Place(dim, 1, out.shape[dim]), 1, step, 0)
+    return sight.alone(X.shape, cut, [dim])
+
+
+def _one(pick: Change) -> Rule:
+    """沿着 args[1] 那一维取一个，这一维没有了。"""
+    def rule(sight: Sight, args: tuple, out: Tensor) -> Sight:
+        X, gone = args[0], _argument(args, 1, 0) % args[0].dim()
+        if not sight.even and (gone == 0 or not sight.along(gone)):
+            return UNKNOWN
+        return sight.alone(X.shape, pick, [gone]).moved(lambda dim: dim - (dim > gone))
+    return rule
+
+
+def _select(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    def pick(axis: Axis, place: Place) -> Axis | None:
+        cell = axis.cut(Place(place.dim, 1, 1), args[2] % place.count)
+        return cell and cell.gathered()
+    return _one(pick)(sight, args, out)
+
+
+def _split(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    dim = _argument(args, 2, 0) % out.dim()
+    if out.shape == args[0].shape:
+        return sight
+    return sight.each(lambda axis, place: None, [dim]) if sight.even or dim == 0 or sight.along(dim) else UNKNOWN
+
+
+def _view(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    old = args[0].shape
+    if out.numel() != old.numel() or not out.numel():
+        return UNKNOWN
+    # 各个数看得到的不一样，展平还是一个位置；别的排法，位置就乱了
+    if not sight.even and (out.shape[:1] != old[:1] or not (sight.placed or out.dim() == 2)):
+        return UNKNOWN
+    return sight if old == out.shape else sight.each(lambda axis, _: axis.reshaped(old, out.shape))
+
+
+def _permute(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    """permute、transpose 和 t。"""
+    order = [*range(out.dim())]
+    if len(args) == 2:
+        order = _dims(args[1], out.dim())
+    else:
+        a, b = args[1:] or (0, -1)
+        order[a], order[b] = order[b], order[a]
+    return sight.moved(order.index) if sight.even or order[0] == 0 else UNKNOWN
+
+
+def _repeat(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    X, times = args
+    shift = len(times) - X.dim()
+    if shift and not sight.even:
+        return UNKNOWN
+    return sight.each(lambda axis, place: axis if times[place.dim + shift] == 1 else None).moved(
+        lambda dim: dim + shift)
+
+
+# ---------------------------------------------------------------- 沿着几维
+
+
+def _argument(args: tuple, i: int, default: Any = None) -> Any:
+    return args[i] if len(args) > i else default
+
+
+def _dims(given: Any, count: int) -> list[int]:
+    """参数里的一维或几维，都从 0 数起；不写、写空的是全部。"""
+    if given is None or isinstance(given, bool) or given == []:
+        return [*range(count)]
+    return [dim % max(count, 1) for dim in ([given] if isinstance(given, int) else given)]
+
+
+def _reduce(i: int) -> Rule:
+    """沿着 args[i] 这几维合成一个数。"""
+    def rule(sight: Sight, args: tuple, out: Tensor) -> Sight:
+        gone = _dims(_argument(args, i), args[0].dim())
+        if 0 in gone and not sight.even:
+            return UNKNOWN
+        kept = out.dim() == args[0].dim()
+        return sight.gathered(gone).moved(lambda dim: dim if kept else dim - sum(each < dim for each in gone))
+    return rule
+
+
+def _mix(dims: Callable[[tuple], Sequence[int]]) -> Rule:
+    """每个数都看得到这几维的全部，例如规范化、softmax；形状不变。"""
+    return lambda sight, args, out: sight.gathered(dims(args)) if out.shape == args[0].shape else UNKNOWN
+
+
+def _batch_statistics(args: tuple) -> Sequence[int]:
+    """批量规范化用这一批的统计量，就看得到每个通道的全部；用运行的统计量，就是逐格的。"""
+    training = args[5]
+    return [dim for dim in range(args[0].dim()) if dim != 1] if training else []
+
+
+def _spoil(i: int) -> Rule:
+    """沿着 args[i] 这几维，哪一格看得到哪里说不清了，例如翻转、累加。"""
+    return lambda sight, args, out: sight.each(lambda axis, place: axis.scattered(place.dim, out.shape[place.dim]),
+                                               _dims(_argument(args, i), out.dim()))
+
+
+_JOINS: dict[Any, JoinRule] = dict.fromkeys(PRODUCTS, _product) | {
+    aten.cat: _cat, aten.stack: _stack, aten.where: _where(0), aten.masked_fill: _where(1),
+    aten.copy_: lambda args, out, look: _pointwise(tensors(args[1]), out, look)}
+
+_RULES: dict[Any, Rule] = (
+    {op: _pool(op) for op in POOLS} | {op: _reduce(i) for op, i in REDUCTIONS.items()}
+    | dict.fromkeys(VIEWS, _view) | dict.fromkeys(UPSAMPLING, _upsample) | dict.fromkeys(ADAPTIVE_POOLS, _adapt)
+    | dict.fromkeys((aten.permute, aten.transpose, aten.t), _permute)
+    | dict.fromkeys((aten.split, aten.split_with_sizes), _split)
+    | dict.fromkeys((aten.native_batch_norm, aten.cudnn_batch_norm), _mix(_batch_statistics))
+    | dict.fromkeys((aten._softmax, aten._log_softmax, aten._safe_softmax),
+                    _mix(lambda args: _dims(args[1], args[0].dim())))
+    | dict.fromkeys((aten.cumsum, aten.cumprod, aten.logcumsumexp, aten.flip), _spoil(1)) | {
+        aten.convolution: _convolve, aten.slice: _slice, aten.select: _select,
+        aten.unbind: _one(lambda axis, place: None), aten.repeat: _repeat, aten.roll: _spoil(2),
+        aten.expand: lambda sight, args, out: sight.stretched(args[0].shape, out.shape),
+        aten.channel_shuffle: lambda sight, args, out: sight,
+        aten.constant_pad_nd: _pad(lambda i, count: i),
+        aten.reflection_pad2d: _pad(lambda i, count: count - 1 - abs(count - 1 - abs(i))),
+        aten.replication_pad2d: _pad(lambda i, count: min(max(i, 0), count - 1)),
+        aten.pixel_shuffle: _pixel_shuffle, aten.pixel_unshuffle: _pixel_unshuffle,
+        aten.native_group_norm: _mix(lambda args: range(1, args[0].dim())),
+        aten.native_layer_norm: _mix(lambda args: range(args[0].dim() - len(args[1]), args[0].dim()))})

@@ -22,9 +22,8 @@ class Trace(list[Layer]):
         """表格的文字：表头、每层一行、合计。"""
         rows = [["层", "种类", "输出形状", "参数", "乘加", "感受野"]]
         for layer in self:
-            field = layer.receptive_field
             rows.append([layer.name, layer.kind, "×".join(map(str, layer.out_shape)), f"{layer.params:,}",
-                         f"{layer.macs:,}", "全图" if field is None else f"{field}×{field}"])
+                         f"{layer.macs:,}", str(layer.receptive_field)])
         rows.append(["合计", "", "", f"{self.params:,}", f"{self.macs:,}", ""])
         return rows
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from helpers.network import receptive_field
 from helpers.network.borrow import Loan, hooked, rewinding
 from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, tensors
 from helpers.network.layer import Layer, Shape
+from helpers.network.receptive_field import Tracker
 from helpers.network.shape_errors import Place, ShapeError, diagnose
 
 
@@ -39,26 +39,28 @@ class _Walk:
         self.dtype = next((tensor.dtype for tensor in owned if tensor.is_floating_point()), None)
         twins: dict[int, Tensor] = {}  # 共享的参数换成同一个替身
         self.device = torch.device("meta")
+        self.clear: int | None = None  # 真算的时候，前几层用不到数值
         loan.dress(lambda tensor: twins.setdefault(id(tensor), tensor.detach().to("meta")))
 
     def __call__(self, shape: Shape) -> "Meter":
         """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。"""
         try:
             return self._run(shape)
-        except ShapeError as error:
+        except ShapeError as stop:
+            error = stop
             if self.device == self.home or "meta" not in str(error.__cause__).lower():
                 raise
-        self.device = self.home
+        self.device, self.clear = self.home, len(error.layers)
         self.loan.dress(lambda tensor: tensor if isinstance(tensor, nn.Parameter) else tensor.clone())
         return self._run(shape)
 
     def _run(self, shape: Shape) -> "Meter":
         self.loan.reset()
         with rewinding(self.home) as remember:
-            meter = Meter(remember)
+            meter = Meter(remember, self.clear)
             try:
                 X = torch.zeros(shape, dtype=self.dtype, device=self.device)
-                receptive_field.begin(X)
+                meter.fields.begin(X)
                 with hooked(self.names, enter=meter.enter, leave=meter.leave), meter:
                     self.net(X)
             except Exception as error:
@@ -92,12 +94,14 @@ class Meter(Watcher):
     """一趟的记录：乘加次数记到所在的层，感受野随张量传下去。
 
     layers: 每一层的每次调用，按返回的次序；macs: 全部运算的乘加次数。
+    clear: 过了前几层，数值就可能从 Python 里走（例如 item()），看得到哪里说不清了；None 是一路都说得清。
     """
 
-    def __init__(self, remember: Callable[[], None]):
+    def __init__(self, remember: Callable[[], None], clear: int | None = None):
         super().__init__()
         self.layers: list[Layer] = []
         self.macs = 0
+        self.fields, self.clear = Tracker(), clear
         self._open: list[_Call] = []
         self._counted: set[int] = set()  # 已经计过的参数
         self._remember = remember
@@ -115,7 +119,8 @@ class Meter(Watcher):
         call = self._open.pop()
         fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self._counted}
         self._counted.update(fresh)
-        field = receptive_field.field(next(tensors(output), None))
+        known = self.clear is None or len(self.layers) < self.clear
+        field = self.fields.field(next(tensors(output), None) if known else None)
         self.layers.append(Layer(name, type(module).__name__, call.in_shape, _shape(output), sum(fresh.values()),
                                  call.macs, field))
 
@@ -125,7 +130,7 @@ class Meter(Watcher):
         self.macs += macs
         if self._open:
             self._open[-1].macs += macs
-        receptive_field.spread(op, args, out)
+        self.fields.spread(op, args, kwargs, out)
 
     def stuck(self, shape: Shape, error: Exception) -> ShapeError:
         """这一趟停在 error：在哪一层，为什么。"""

@@ -193,8 +193,7 @@ def branches(paths: dict[str, nn.Sequential | None], shape: Shape) -> Picture:
 
 
 def _path_cost(table: Trace) -> str:
-    field = table[-1].receptive_field
-    return f"感受野 {field}×{field}\n{table.params:,} 参数\n{table.macs:,} 乘加"
+    return f"感受野 {table[-1].receptive_field}\n{table.params:,} 参数\n{table.macs:,} 乘加"
 
 
 def _draw_path(axes: Axes, i: int, start: int, tiles: Sequence[_Tile], color: str) -> float:

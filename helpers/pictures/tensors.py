@@ -133,18 +133,18 @@ def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
                      at: tuple[float, float] = (0.5, 0.5)) -> Picture:
     """前 count 层（默认全部）的一格看得到的窗口，画在图像上；右边是窗口怎样随深度变大。
 
-    X: (1, 1, H, W)；table: trace 走过同样大小的输入得到的清单，只画卷积层和看不到全图的汇聚层，填充应当左右对称；
+    X: (1, 1, H, W)；table: trace 走过同样大小的输入得到的清单，只画感受野说得清、不是全图的卷积层和汇聚层，
+        填充应当左右对称；
     at: 这一格在特征图上的位置 (行, 列)，0–1。
     """
-    layers = [(layer, layer.receptive_field) for layer in table
-              if ("Conv" in layer.kind or "Pool" in layer.kind) and layer.receptive_field is not None]
+    layers = [(layer, window) for layer in table if "Conv" in layer.kind or "Pool" in layer.kind
+              if (window := layer.receptive_field.window) is not None]
     count = len(layers) if count is None else count
-    _, field = layers[count - 1]
-    with canvas(8.4, 3.9, f"第 {count} 层的感受野 {field}×{field}") as drawn:
+    with canvas(8.4, 3.9, f"第 {count} 层的感受野 {times(layers[count - 1][1])}") as drawn:
         left, right = drawn.figure.subplots(1, 2, width_ratios=(1, 1.35))
         paint(left, X[0, 0])
-        _draw_fields(left, X.shape[-1], layers[:count], at)
-        _draw_growth(right, X.shape[-1], layers, count)
+        _draw_fields(left, X.shape[2:], layers[:count], at)
+        _draw_growth(right, max(X.shape[2:]), layers, count)
         drawn.figure.subplots_adjust(left=0.01, right=0.99, bottom=0.13, top=0.91, wspace=0.1)
     return drawn
 
@@ -153,25 +153,27 @@ def _layer_color(layer: Layer) -> str:
     return BLUE if "Conv" in layer.kind else GREEN
 
 
-def _draw_fields(axes: Axes, size: int, layers: Sequence[tuple[Layer, int]],
+def _draw_fields(axes: Axes, size: Sequence[int], layers: Sequence[tuple[Layer, tuple[int, int]]],
                  at: tuple[float, float]) -> None:
-    """各层的窗口，都对着最深一层位于 at 的那一格；最深的是橙色。size: 图像的边长；layers: (一层, 窗口的边长)。"""
+    """各层的窗口，都对着最深一层位于 at 的那一格；最深的是橙色。size: 图像的高和宽；layers: (一层, 窗口的高和宽)。"""
     deepest, _ = layers[-1]
-    cells = deepest.out_shape[-1]
-    focus = [(min(int(share * cells), cells - 1) + 0.5) * size / cells for share in at]
-    for layer, field in layers:
-        step, last = size / layer.out_shape[-1], layer is deepest
-        row, column = ((int(place / step) + 0.5) * step - 0.5 for place in focus)  # 离最深那一格最近的一格
-        axes.add_patch(Rectangle((column - field / 2, row - field / 2), field, field, fill=False,
+    focus = [(min(int(share * cells), cells - 1) + 0.5) * side / cells
+             for share, cells, side in zip(at, deepest.out_shape[2:], size, strict=True)]
+    for layer, (height, width) in layers:
+        steps = [side / cells for side, cells in zip(size, layer.out_shape[2:], strict=True)]
+        # 离最深那一格最近的一格
+        row, column = ((int(place / step) + 0.5) * step - 0.5 for place, step in zip(focus, steps, strict=True))
+        last = layer is deepest
+        axes.add_patch(Rectangle((column - width / 2, row - height / 2), width, height, fill=False,
                                  edgecolor=ORANGE if last else _layer_color(layer), lw=2.5 if last else 1))
-    axes.set(xlim=(-0.5, size - 0.5), ylim=(size - 0.5, -0.5), xticks=[], yticks=[])
+    axes.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5), xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=GREY)
     axes.set_title(f"第 {len(layers)} 层 {times(deepest.out_shape[1:])} 里的一格", fontsize=10)
 
 
-def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, int]], count: int) -> None:
-    """每一层窗口的边长，一层一条；前 count 层是实的，第 count 层是橙色。size: 图像的边长。"""
-    fields, places = [field for _, field in layers], range(1, len(layers) + 1)
+def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, tuple[int, int]]], count: int) -> None:
+    """每一层窗口的边长（较长的一边），一层一条；前 count 层是实的，第 count 层是橙色。size: 图像的边长。"""
+    fields, places = [max(window) for _, window in layers], range(1, len(layers) + 1)
     bars = axes.bar(places, fields)
     for k, bar, (layer, _) in zip(places, bars, layers, strict=True):
         bar.set(alpha=1 if k <= count else 0.25, color=ORANGE if k == count else _layer_color(layer))

@@ -4,7 +4,10 @@ import random
 
 import pytest
 import torch
+import torchvision
 from support.nets import Call, Concat, Residual
+from support.networks import Op
+from support.probe import check_field
 from torch import nn
 from torch.nn import functional as F
 
@@ -56,9 +59,9 @@ def test_receptive_field_of_a_random_stack(seed):
     net, twin = random_stack(seed)
     expected = field_by_autograd(twin)
     table = trace(net.double(), (1, 1, 192, 192))
-    assert table[-1].receptive_field == expected[1]
+    assert table[-1].receptive_field == expected
     turned = trace(Call(lambda net, X: net.body(X.mT), body=net), (1, 1, 180, 192))
-    assert turned[-1].receptive_field == expected[1]
+    assert turned[-1].receptive_field == (expected[1], expected[0])  # 图像的高走在宽里
 
 
 def shuffle(_, X):
@@ -87,17 +90,104 @@ def padded_shortcut(_, X):
 ], ids=["shuffle", "standardised", "zeros", "functional", "lrn", "pads", "right", "left"])
 def test_receptive_field_survives(net):
     expected = field_by_autograd(net)
-    assert trace(net, (1, 1, 192, 192))[-1].receptive_field == expected[1]
+    assert trace(net, (1, 1, 192, 192))[-1].receptive_field == expected
+
+
+CONV = nn.Conv2d(2, 2, 3, padding=1)
+
+
+def after(*layers):
+    """这几层之后再一个 3×3 的卷积层。"""
+    return nn.Sequential(*layers, CONV).eval()
+
+
+# 网络，和它的感受野；每一个都与 NaN 对照
+FIELDS = {
+    # 形状不变，却不是逐格的
+    "group_norm": (after(nn.GroupNorm(1, 2)), "全图"),
+    "instance_norm": (after(nn.InstanceNorm2d(2)), "全图"),
+    "running_instance_norm": (after(nn.InstanceNorm2d(2, track_running_stats=True)), "3×3"),
+    "batch_norm": (after(nn.BatchNorm2d(2)), "3×3"),
+    "batch_norm_of_this_batch": (after(nn.BatchNorm2d(2, track_running_stats=False)), "全图"),
+    "layer_norm": (after(nn.LayerNorm([2, 12, 12])), "全图"),
+    "layer_norm_of_rows": (after(nn.LayerNorm(12)), "3×全宽"),
+    "layer_norm_of_channels": (after(Op("F.layer_norm(X.permute(0, 2, 3, 1), [2]).permute(0, 3, 1, 2)")), "3×3"),
+    "softmax": (after(nn.Softmax(-1)), "3×全宽"),
+    "softmax_of_channels": (after(nn.Softmax(1)), "3×3"),
+    "cumsum": (after(Op("X.cumsum(2)")), "?×3"),
+    "roll": (after(Op("X.roll(1, 3)")), "3×?"),
+    "flip": (after(Op("X.flip(2)")), "?×3"),
+    "max_pool3d": (Op("F.max_pool3d(X, (1, 3, 3), 1)"), "3×3"),
+    "bicubic": (nn.Upsample(scale_factor=1, mode="bicubic"), "?"),
+    "gate": (after(Op("X * X.amax((2, 3), keepdim=True).sigmoid()")), "全图"),
+    # 切片有起点和步长
+    "every_second": (after(Op("X[:, :, ::2, 1::3]")), "5×7"),
+    "difference": (Op("X[..., 1:] - X[..., :-1]"), "1×2"),
+    "crop": (Op("X[:, :, 2:5, 3:].mean((2, 3))"), "3×9"),
+    "one_row": (Op("X[:, :, 4]"), "1×1"),
+    "unshuffled": (nn.PixelUnshuffle(2), "2×2"),
+    "part_of_unshuffled": (Op("F.pixel_unshuffle(X, 2)[:, ::4]"), "?"),
+    "shuffled": (nn.Sequential(nn.Conv2d(2, 4, 3), nn.PixelShuffle(2)), "3×3"),
+    # 不是方的
+    "tall": (nn.Conv2d(2, 2, (7, 1)), "7×1"),
+    "tall_and_wide": (nn.Sequential(nn.Conv2d(2, 2, (5, 1)), nn.AvgPool2d((1, 2)), nn.Conv2d(2, 2, (1, 3))), "5×6"),
+    # 不是全图
+    "circular": (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "?"),
+    "adaptive": (nn.AdaptiveAvgPool2d(7), "?"),
+    "adaptive_evenly": (nn.AdaptiveAvgPool2d((6, 1)), "2×全宽"),
+    "upsample": (after(nn.Upsample(scale_factor=2)), "?"),
+    "transposed": (nn.ConvTranspose2d(2, 2, 3), "?"),
+    "half_pooled": (Op("X[..., :6].mean((2, 3), keepdim=True)"), "全高×6"),
+    "strided_pooled": (nn.Sequential(nn.Conv2d(2, 2, 3, stride=3), nn.AdaptiveAvgPool2d(1)), "全图"),
+    # 说不清之后合成一个数
+    "pooled_after_unknown": (nn.Sequential(nn.Upsample(scale_factor=2), CONV, nn.AdaptiveAvgPool2d(1)), "全图"),
+    "linear_after_circular": (nn.Sequential(nn.CircularPad2d(1), nn.Flatten(), nn.Linear(392, 3)), "?"),
+    "unknown_times_gate": (Op("X.flip(2) * X.mean((2, 3), keepdim=True)"), "全图"),
+    # 通道之间
+    "one_path_of_two": (after(Concat(nn.Identity(), CONV), Op("X[:, :2]")), "?"),
+    "half_of_the_channels": (after(CONV, nn.Conv2d(2, 4, 3, padding=1), Op("X.chunk(2, 1)[0]")), "7×7"),
+    "stacked": (after(Op("torch.stack([X, X.relu()], 1).sum(1)")), "3×3"),
+    "by_einsum": (after(Op("torch.einsum('bchw,cd->bdhw', X, X.new_ones(2, 2))")), "3×3"),
+    "last_channels": (Op("F.linear(X.permute(0, 2, 3, 1), X.new_ones(2, 2)).permute(0, 3, 1, 2)"), "1×1"),
+    "tokens": (nn.Sequential(CONV, Op("X.flatten(2).mT.unflatten(1, (12, 12)).permute(0, 3, 1, 2)"), CONV), "5×5"),
+    "rows_by_matrix": (Op("X @ X.new_ones(12, 5)"), "1×全宽"),
+    # 写进另一个张量的一部分
+    "written_into_a_slice": (after(Op("(Y := torch.zeros_like(X))[:, :, 1:].copy_(X[:, :, :-1]) + Y[:, :, :-1]")), "?"),
+    "masked": (Op("X.masked_fill(X.new_ones(12, 12).tril() > 0, 0).softmax(-1)"), "?"),
+    "chosen_by_value": (after(Op("torch.where(X > 0, X, 0.1 * X)")), "3×3"),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_receptive_field_is_right_or_unknown(name):
+    net, field = FIELDS[name]
+    assert str(trace(net, (1, 2, 12, 12))[-1].receptive_field) == field
+    check_field(net, (1, 2, 12, 12))
 
 
 @pytest.mark.parametrize("layer", [
-    nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Upsample(scale_factor=2),
-    nn.ConvTranspose2d(2, 2, 3), Call(lambda _, X: X.mean((2, 3))),
-    Call(lambda _, X: X * X.amax((2, 3), keepdim=True))], ids=lambda layer: type(layer).__name__)
-def test_receptive_field_is_none_after_the_whole_image_is_mixed(layer):
-    assert [row.receptive_field for row in trace(nn.Sequential(nn.Conv2d(1, 2, 3), layer), (1, 1, 8, 8))] == [3, None]
+    nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Flatten(), Op("X.mean((2, 3))"),
+    Op("X * X.amax((2, 3), keepdim=True)")], ids=str)
+def test_the_whole_image_is_seen_after_it_is_mixed(layer):
+    table = trace(nn.Sequential(nn.Conv2d(1, 2, 3), layer), (1, 1, 8, 8))
+    assert [str(row.receptive_field) for row in table] == ["3×3", "全图"]
 
 
-def test_receptive_field_is_none_although_batch_and_channels_look_like_height_and_width():
-    net = nn.Sequential(nn.Conv2d(1, 6, 3), Call(lambda _, X: X.mean((2, 3))))
-    assert [row.receptive_field for row in trace(net, (6, 1, 8, 8))] == [3, None]
+def test_batch_and_channels_may_look_like_height_and_width():
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), Op("X.mean((2, 3))"))
+    assert [str(row.receptive_field) for row in trace(net, (6, 1, 8, 8))] == ["3×3", "全图"]
+
+
+def test_inputs_without_height_and_width_have_no_receptive_field():
+    assert [row.receptive_field for row in trace(nn.Linear(4, 2), (3, 4))] == [(None, None)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["vit_b_16", "swin_t", "maxvit_t"])
+def test_transformers_of_torchvision_claim_nothing_wrong(name):
+    """第一层是窗口；之后每一格通过注意力看得到别处，只许说全图，或者说不清。"""
+    with torch.device("meta"):
+        net = torchvision.models.get_model(name, weights=None)
+    first, *rest = trace(net, (1, 3, 224, 224), depth=2)
+    assert first.receptive_field.window
+    assert {str(row.receptive_field) for row in rest if "ttention" in row.kind or row.kind == "Linear"} <= {"?", "全图"}

@@ -8,6 +8,7 @@ from support.nets import Call, Residual, lenet
 from torch import nn
 
 from helpers import Layer, trace
+from helpers.network.layer import WHOLE, Field
 from helpers.network.shape_errors import Fault, Place, ShapeError, describe_sizes
 
 
@@ -25,7 +26,7 @@ def test_a_wrong_size_names_the_layers_the_shapes_and_the_change(size, direction
     assert error.shape == (1, 1, size, size) and error.sizes == (28, 31)
     assert error.fault == Fault("features", features, 400, direction)
     assert error.place == Place("7", "Linear", (1, features))
-    assert error.last == Layer("6", "Flatten", (1, 16, side, side), (1, features), 0, 0, None)
+    assert error.last == Layer("6", "Flatten", (1, 16, side, side), (1, features), 0, 0, Field(WHOLE, WHOLE))
     assert type(error.__cause__) is RuntimeError
     assert str(error) == (
         f"输入 (1, 1, {size}, {size}) 走不通：第 7 层 Linear 收到 (1, {features})，它要最后一维是 400。"

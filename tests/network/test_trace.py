@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import Layer, trace
+from helpers.network.layer import Field
 
 ALL = 99  # 展开到叶子
 
@@ -20,8 +21,9 @@ ALL = 99  # 展开到叶子
 def test_lenet_has_the_numbers_of_the_book(device):
     table = trace(lenet().to(device), (1, 1, 28, 28))
     assert (table.params, table.macs) == (61_706, 416_520)
-    assert table[3] == Layer("3", "Conv2d", (1, 6, 14, 14), (1, 16, 10, 10), 2_416, 240_000, 14)
-    assert [layer.receptive_field for layer in table] == [5, 5, 6, 14, 14, 16] + [None] * 6
+    assert table[3] == Layer("3", "Conv2d", (1, 6, 14, 14), (1, 16, 10, 10), 2_416, 240_000, Field(14, 14))
+    assert [str(layer.receptive_field) for layer in table] == [
+        "5×5", "5×5", "6×6", "14×14", "14×14", "16×16"] + ["全图"] * 6
 
 
 def test_macs_grow_with_the_batch_and_params_do_not():

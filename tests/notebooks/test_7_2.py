@@ -22,7 +22,7 @@ def test_shapes_and_receptive_field():
     assert [layer.out_shape[1:] for layer in table if layer.kind not in ("ReLU", "Dropout")] == [
         (96, 54, 54), (96, 26, 26), (256, 26, 26), (256, 12, 12), (384, 12, 12), (384, 12, 12), (256, 12, 12),
         (256, 5, 5), (6400,), (4096,), (4096,), (10,)]
-    assert table[12].receptive_field == 195 and table[13].receptive_field is None
+    assert table[12].receptive_field == (195, 195) and str(table[13].receptive_field) == "全图"
 
 
 def test_which_sizes_fit_and_which_layer_breaks():

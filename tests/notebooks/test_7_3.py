@@ -28,12 +28,12 @@ def test_shapes_after_each_block():
     table = trace(on_meta(), (1, 1, 224, 224))
     assert [layer.out_shape[1:] for layer in table if layer.kind not in ("ReLU", "Dropout")] == [
         (64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7), (25088,), (4096,), (4096,), (10,)]
-    assert table[4].receptive_field == 150 and table[5].receptive_field is None
+    assert table[4].receptive_field == (150, 150) and str(table[5].receptive_field) == "全图"
 
 
 def test_the_network_the_book_trains():
     table = trace(on_meta(ratio=4), (1, 1, 224, 224))
-    assert (table.params, table.macs, table[4].receptive_field) == (43_093_322, 512_155_648, 150)
+    assert (table.params, table.macs, table[4].receptive_field) == (43_093_322, 512_155_648, (150, 150))
 
 
 def test_input_sizes():
@@ -100,7 +100,7 @@ def test_the_window_is_where_the_picture_draws_it():
         nn.init.constant_(p, 0.1)
     X = torch.rand(1, 1, 224, 224, requires_grad=True)
     net(X)[0, 0, 9, 20].backward()
-    field, step = trace(net, (1, 1, 224, 224))[-1].receptive_field, 224 // 28
+    field, step = trace(net, (1, 1, 224, 224))[-1].receptive_field.width, 224 // 28
     for dim, cell in ((1, 9), (0, 20)):
         seen = X.grad[0, 0].sum(dim=dim).nonzero().flatten()
         middle = (cell + 0.5) * step

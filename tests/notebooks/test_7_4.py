@@ -18,7 +18,7 @@ def test_shapes_by_stage_and_receptive_field():
     assert [layer.out_shape[1:] for layer in table if layer.kind != "Dropout"] == [
         (96, 54, 54), (96, 26, 26), (256, 26, 26), (256, 12, 12), (384, 12, 12), (384, 5, 5), (10, 5, 5),
         (10, 1, 1), (10,)]
-    assert table[-3].receptive_field == 195 and table[-2].receptive_field is None
+    assert table[-3].receptive_field == (195, 195) and str(table[-2].receptive_field) == "全图"
 
 
 def test_layers_are_those_of_the_table():

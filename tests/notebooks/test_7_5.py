@@ -24,7 +24,7 @@ def test_shapes_by_stage_and_receptive_field():
         (64, 24, 24), (192, 12, 12), (480, 6, 6), (832, 3, 3), (1024,), (10,)]
     table = trace(net, (1, 1, 96, 96), depth=2)
     end = next(i for i, layer in enumerate(table) if layer.kind == "AdaptiveAvgPool2d")
-    assert table[end - 1].receptive_field == 715 and table[end].receptive_field is None
+    assert table[end - 1].receptive_field == (715, 715) and str(table[end].receptive_field) == "全图"
     assert input_sizes(net, (1, 1, 96, 96)) == (1, None)
 
 
@@ -39,7 +39,7 @@ def test_block_is_four_paths_side_by_side():
     assert [(m.kernel_size[0], m.padding[0]) for m in (a[0], b[0], b[2], c[0], c[2], d[1])] == [
         (1, 0), (1, 0), (3, 1), (1, 0), (5, 2), (1, 0)]
     fields = [trace(path, (1, 192, 12, 12))[-1].receptive_field for path in block.paths.values()]
-    assert fields == [1, 3, 5, 3]
+    assert fields == [(side, side) for side in (1, 3, 5, 3)]
 
 
 @pytest.mark.parametrize(("paths", "channels"), [((1, 2, 3, 4), 256), ((2,), 128), ((1, 4), 96), ((3, 4), 64)])

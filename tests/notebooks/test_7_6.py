@@ -24,7 +24,7 @@ def test_shapes_by_stage(size, shapes):
 
 
 def test_receptive_field_and_input_sizes():
-    assert trace(resnet18(), (1, 1, 96, 96))[11].receptive_field == 435
+    assert trace(resnet18(), (1, 1, 96, 96))[11].receptive_field == (435, 435)
     assert input_sizes(resnet18(), (1, 1, 96, 96)) == (1, None)
 
 

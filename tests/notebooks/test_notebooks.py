@@ -52,4 +52,4 @@ def test_lenet_shapes_and_receptive_field():
     table = trace(load("7.1").lenet(), (1, 1, 28, 28))
     assert [layer.out_shape[1:] for layer in table if layer.kind != "Sigmoid"] == [
         (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (400,), (120,), (84,), (10,)]
-    assert table[5].receptive_field == 16 and table[6].receptive_field is None
+    assert table[5].receptive_field == (16, 16) and str(table[6].receptive_field) == "全图"

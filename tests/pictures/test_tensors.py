@@ -117,7 +117,7 @@ def test_the_orange_window_is_as_large_as_the_receptive_field(vgg, count):
     left, _, right, _ = frame(png, GREY, 350)  # 图像的边
     scale = (right - left) / 224
     x0, y0, x1, y1 = frame(png, ORANGE, 350)
-    assert [(x1 - x0) / scale, (y1 - y0) / scale] == pytest.approx(2 * [layers[count - 1].receptive_field], abs=3)
+    assert [(x1 - x0) / scale, (y1 - y0) / scale] == pytest.approx([*layers[count - 1].receptive_field], abs=3)
     assert (x0 + x1) / 2 == pytest.approx((left + right) / 2, abs=16 * scale)  # 正中的一格
 
 

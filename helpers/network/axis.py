@@ -1,0 +1,139 @@
+"""图像的一个方向（高或宽）在一个张量里的样子：格子排在哪一维，每一格看得到哪些像素。
+
+窗口怎样变大，公式见 Araujo 等，Computing Receptive Fields of Convolutional Neural Networks，Distill 2019。
+"""
+
+from collections.abc import Callable, Sequence
+from functools import reduce
+from math import prod
+from operator import or_
+from typing import NamedTuple
+
+from helpers.network.layer import WHOLE
+
+
+class Place(NamedTuple):
+    """格子排在张量的哪里：第 dim 维的下标除以 inner，再取 count 的余数，就是第几格。
+
+    inner 不是 1，是展平之后：例如 (B, C·H·W) 里的高，inner 是 W。
+    """
+
+    dim: int
+    inner: int
+    count: int
+
+    def alone(self, shape: Sequence[int]) -> bool:
+        """这一维只有这些格子。"""
+        return self.inner == 1 and self.count == shape[self.dim]
+
+
+class Span(NamedTuple):
+    """不算图像的边：第 0 格看得到像素 start 到 end，下一格往后 jump 个像素。"""
+
+    start: int
+    end: int
+    jump: int
+
+
+class Axis(NamedTuple):
+    """一个方向：全体格子合起来看得到像素 seen，图像的这个方向有 size 个像素。像素的集合写成整数，第 i 位是第 i 个像素。
+
+    place: 格子排在哪里；None 是不分格子，每个数都看得到 seen。
+    cells: 每一格看得到的像素；None 是分格子，但哪一格看得到哪里说不清。
+    span: 窗口有多大、隔多远；None 是各格不一样大，或者说不清。
+    lost: 步幅除不尽，末尾谁也看不到的像素。
+    """
+
+    size: int
+    seen: int
+    place: Place | None = None
+    cells: tuple[int, ...] | None = None
+    span: Span | None = None
+    lost: int = 0
+
+    @classmethod
+    def of_image(cls, dim: int, size: int) -> "Axis":
+        """输入图像的一个方向：一格是一个像素。"""
+        return cls(size, (1 << size) - 1, Place(dim, 1, size), tuple(1 << i for i in range(size)), Span(0, 0, 1))
+
+    @property
+    def whole(self) -> bool:
+        """每个数都看得到整个方向；步幅除不尽剩下的几个像素谁也看不到，不算。"""
+        rest = (1 << self.size) - (1 << self.seen.bit_length())  # seen 后面的像素
+        return self.place is None and self.seen & 1 == 1 and rest & ~self.lost == 0
+
+    def gathered(self) -> "Axis":
+        """所有的格子合在一起：每个数都看得到这些格子看得到的。"""
+        return self._replace(place=None, cells=None, span=None)
+
+    def scattered(self, dim: int, count: int) -> "Axis":
+        """都在第 dim 维的 count 格里，合起来看得到的不变，哪一格看得到哪里说不清。"""
+        return self._replace(place=Place(dim, 1, count), cells=None, span=None)
+
+    def slid(self, place: Place, kernel: int, stride: int, padding: int, dilation: int = 1) -> "Axis | None":
+        """窗口滑过。起点 ← 起点 - p·j，终点 ← 终点 + ((k - 1)·d - p)·j，j ← j·s。"""
+        was = self.place.count if self.place else 0
+        reached = (place.count - 1) * stride - padding + (kernel - 1) * dilation  # 最后一个窗口到第几格
+        if self.cells is None:  # 每一格都用到了，合起来看得到的才不变
+            return self.scattered(place.dim, place.count) if stride <= kernel and dilation == 1 and (
+                reached >= was - 1) else None
+        taps = range(-padding, kernel * dilation - padding, dilation)
+        grown = self._holding(place, [[i * stride + tap for tap in taps] for i in range(place.count)])
+        if self.span is not None:
+            start, end, jump = self.span
+            grown = grown._replace(span=Span(start + taps[0] * jump, end + taps[-1] * jump, jump * stride))
+        return grown._replace(lost=self.lost | self.seen & ~grown.seen) if reached < was - 1 else grown
+
+    def cut(self, place: Place, first: int, edge: Callable[[int, int], int] = lambda i, count: i) -> "Axis | None":
+        """从第 first 格起；first 是负数、格子比原来多，就是填充了几格。edge: 填充的第 i 格用 count 格里的哪一格。"""
+        if self.cells is None:
+            kept = self.place and first <= 0 and first + place.count >= self.place.count
+            return self.scattered(place.dim, place.count) if kept else None
+        cut = self._holding(place, [[edge(first + i, len(self.cells))] for i in range(place.count)])
+        if self.span is not None:
+            start, end, jump = self.span
+            cut = cut._replace(span=Span(start + first * jump, end + first * jump, jump))
+        return cut if cut.seen.bit_length() == self.seen.bit_length() else cut._replace(lost=0)
+
+    def _holding(self, place: Place, sources: Sequence[Sequence[int]]) -> "Axis":
+        """新的每一格看得到 sources 里那几格看得到的；没有的格子是填充。"""
+        old = self.cells or ()
+        cells = tuple(reduce(or_, (old[i] for i in source if 0 <= i < len(old)), 0) for source in sources)
+        return self._replace(place=place, cells=cells, span=None, seen=reduce(or_, cells, 0))
+
+    def reshaped(self, old: Sequence[int], new: Sequence[int]) -> "Axis | None":
+        """形状从 old 变成 new，数的次序不变；这个方向被拆开就是 None。"""
+        if self.place is None:
+            return self
+        dim, inner, count = self.place
+        if count == 1:
+            return self.gathered()
+        step = inner * prod(old[dim + 1:])  # 相邻两格相距几个数
+        for dim in range(len(new)):
+            rest = prod(new[dim + 1:])
+            if step % rest == 0 and rest * new[dim] % (step * count) == 0:
+                return self._replace(place=Place(dim, step // rest, count))
+        return None
+
+    def side(self) -> float | None:
+        """一格看得到几个像素，从第一个到最后一个；整个方向是 WHOLE，说不清是 None。"""
+        if self.place is not None:
+            return self.span and self.span.end - self.span.start + 1
+        return WHOLE if self.whole else self.seen.bit_length() - (self.seen & -self.seen).bit_length() + 1
+
+
+def union(a: Axis | None, b: Axis | None) -> Axis | None:
+    """每一格看得到 a 和 b 的同一格看得到的；说不清是 None。"""
+    if a == b:
+        return a
+    for axis in (a, b):
+        if axis and axis.whole:
+            return axis
+    if a is None or b is None or (a.place and b.place and a.place != b.place):
+        return None
+    both = Axis(a.size, a.seen | b.seen, a.place or b.place, lost=a.lost | b.lost)
+    if a.cells is not None and b.cells is not None:
+        both = both._replace(cells=tuple(map(or_, a.cells, b.cells)))
+    if a.span and b.span and a.span.jump == b.span.jump:
+        both = both._replace(span=Span(min(a.span.start, b.span.start), max(a.span.end, b.span.end), a.span.jump))
+    return both
