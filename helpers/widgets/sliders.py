@@ -83,6 +83,8 @@ def _values(options: Sequence[Any]) -> list[Any]:
 
 def _chosen(name: str, options: list[Any], default: Any) -> Any:
     """选项的起点，检查过。"""
+    if any(value is None for value in _values(options)):
+        raise ValueError(f"{name} 的选项 {brief(options)} 里不能有 None；用别的值代表它，如 \"没有\"。")
     for value in _values(options):
         if plain(value) == plain(default):
             return value
@@ -107,9 +109,9 @@ def _range(name: str, allowed: Any, default: Any) -> tuple[list[Any], Any]:
 
 
 def _number(value: Any) -> int | float | None:
-    """Python 的整数或小数；不是有限的数就是 None。"""
-    found = whole(value)
-    return number(value) if found is None else found
+    """Python 的整数或小数；不是有限的数，或者大得 float32 写不下，就是 None。"""
+    real, found = number(value), whole(value)
+    return real if real is None or found is None else found
 
 
 def choose(slider: Any, value: Any) -> None:

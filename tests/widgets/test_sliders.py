@@ -41,7 +41,8 @@ def test_numbers_have_their_limits_and_their_step():
     ((1, float("inf")), 6, "c1", "看不懂"), ((True, 5), 3, "c1", "看不懂"), ((1, 32, 0), 6, "c1", "步长"),
     ((1, 32, -1), 6, "c1", "步长"), ((0, 1), 0.1, "lr", "学习率也要大于 0"), ((-1, 1), 0.1, "lr", "大于 0"),
     ((1, 32), "six", "c1", "不在范围"), ((1, 32), (1, 2), "c1", "不在范围"), (["a", "b"], "c", "c1", "不在选项"),
-    ([], 6, "c1", "不在选项"), (True, 1, "c1", "开关"), (False, "x", "c1", "开关")])
+    ([], 6, "c1", "不在选项"), (["a", None], "a", "c1", "不能有 None"), ((1, 10**400), 6, "c1", "看不懂"),
+    ((1, 32), 10**400, "c1", "不在范围"), (True, 1, "c1", "开关"), (False, "x", "c1", "开关")])
 def test_a_range_that_cannot_be_is_refused_in_a_sentence(allowed, default, name, says):
     with pytest.raises(ValueError, match=says) as caught:
         make(allowed, default, name)
