@@ -1,5 +1,12 @@
 """《现代卷积神经网络》七本笔记本共用的小工具，按读者遇到的次序列出。"""
 
+import signal
+import sys
+
+# python -m helpers 的头几秒都在导入：那时按 Ctrl-C 没有什么可丢，静静地走，不要一屏 traceback；__main__ 再收回来
+if sys.argv[:1] == ["-m"] and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 from helpers.book.sections import NETWORKS, load
 from helpers.data.fashion import LABELS, Batches, fashion_mnist
 from helpers.machine.device import fast_dtype, pick_device

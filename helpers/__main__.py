@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import signal
 import sys
 from contextlib import suppress
 from typing import Any
@@ -113,8 +114,13 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"中断了。训练过的都存在 {runs_folder()}。", file=sys.stderr)
+        return 130
 
 
 if __name__ == "__main__":
     be_patient()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # 导入完了，以后的中断由训练自己处理
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(main())

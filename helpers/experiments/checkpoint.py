@@ -2,11 +2,8 @@
 
 import hashlib
 import json
-import signal
-import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from torch import nn
 from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.dice import Dice
+from helpers.machine.interrupt import gentle_stop
 from helpers.machine.team import rank
 from helpers.training.loop import Point, Position
 
@@ -86,30 +84,6 @@ def load_checkpoint(path: Path, net: nn.Module, settings: dict[str, Any],
             if generator is not None and state is not None:
                 generator.set_state(state.cpu())
     return position, points, seconds
-
-
-@contextmanager
-def gentle_stop() -> Iterator[list[int]]:
-    """在这个 with 里按中断（或者被要求结束）不会打断正在走的一步：只把信号记进列表，由循环在两步之间停下。
-
-    第二次按就立刻停。不在主线程里时收不到信号，什么也不做。
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield []
-        return
-    received: list[int] = []
-
-    def remember(number: int, _: Any) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def kept(turns: Iterator[Point | None], store: Callable[[], None]) -> Iterator[Point | None]:

@@ -4,7 +4,6 @@ import inspect
 import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import nn
 from helpers.arguments import brief, instance
 from helpers.book.official import Band
 from helpers.data.split import Split
-from helpers.experiments.checkpoint import gentle_stop, kept, load_checkpoint, save_checkpoint
+from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band
@@ -25,6 +24,7 @@ from helpers.experiments.store import save
 from helpers.machine.device import dtype_name, fast_dtype, memory_limit
 from helpers.machine.dice import Dice, checked_seed
 from helpers.machine.gauge import Gauge, reset_peak
+from helpers.machine.interrupt import gentle_stop
 from helpers.machine.memory import release_memory
 from helpers.machine.team import rank, together, world_size
 from helpers.network.borrow import evaluating
@@ -56,7 +56,7 @@ class Session:
                  loop: Loop | None = None, checkpoint: Path | None = None, resume: bool = False,
                  cuda_graph: bool = False):
         """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
-        num_epochs = check_training(net, train, test, num_epochs)
+        self.num_epochs = num_epochs = check_training(net, train, test, num_epochs)
         _check(plan, loop, checkpoint, resume)
         self.net, self.train, self.plan = net, train, plan
         self.seed = None if seed is None else checked_seed(seed)
@@ -73,7 +73,7 @@ class Session:
         if loop is not None:
             if self.seed is not None:
                 torch.manual_seed(self.seed + rank())  # 读者的循环从公共的生成器抽
-            turns = _timed(_begun(loop, net, train, test, lr, num_epochs), self.gauge)
+            turns = _timed(loop, (net, train, test, lr, num_epochs), self.gauge)
         else:
             if checkpoint is not None and resume and checkpoint.exists():
                 self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed(), self.dice)
@@ -141,11 +141,10 @@ class Session:
         path = save(run)
         try:
             run = replace(run, findings=tuple(diagnose(run, self.net, self.train)))
+            if run.findings and path is not None:
+                save(run, path=path)
         except (Exception, KeyboardInterrupt) as error:
-            warnings.warn(f"没有诊断（{type(error).__name__}：{error}）；训练存下了。", stacklevel=3)
-            return run
-        if run.findings and path is not None:
-            save(run, path=path)
+            warnings.warn(f"没有诊断完（{type(error).__name__}：{error}）；训练存下了。", stacklevel=3)
         return run
 
 
@@ -201,6 +200,8 @@ def _count_params(net: nn.Module) -> int:
 
 def _check(plan: Plan | None, loop: Loop | None, checkpoint: Path | None, resume: bool) -> None:
     """选项对不对得上；不对就抛出 TypeError 或 ValueError。"""
+    if loop is not None:
+        _check_loop(loop)
     if plan is not None:
         instance(plan, Plan, "plan 应当是一个计划，如 budget(lenet)")
     if checkpoint is not None:
@@ -213,22 +214,22 @@ def _check(plan: Plan | None, loop: Loop | None, checkpoint: Path | None, resume
         raise ValueError("接着训练（resume）要有存档：同时给出 checkpoint。")
 
 
-def _begun(loop: Loop, *arguments: Any) -> Iterator[Point]:
-    """读者自己的循环给出的点。"""
-    wanted = "loop 应当是一个函数，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point"
+_LOOP = "loop 应当是一个函数，参数是 (net, train, test, lr, num_epochs)，给出一个个 Point"
+
+
+def _check_loop(loop: Loop) -> None:
     try:
-        inspect.signature(loop).bind(*arguments)
+        inspect.signature(loop).bind(*range(5))
     except TypeError as error:
-        raise TypeError(f"{wanted}；收到的是 {brief(loop)}。") from error
-    return iter(instance(loop(*arguments), Iterable, wanted))
+        raise TypeError(f"{_LOOP}；收到的是 {brief(loop)}。") from error
 
 
-def _timed(points: Iterator[Point], gauge: Gauge) -> Iterator[Point]:
-    """读者自己的循环，里面分不出取数据、更新和评估。"""
+def _timed(loop: Loop, arguments: tuple, gauge: Gauge) -> Iterator[Point]:
+    """读者自己的循环给出的点，里面分不出取数据、更新和评估。走第一步才调用它：它也许一口气训练完。"""
     gauge.lap("drawing")
-    for point in points:
+    for point in instance(loop(*arguments), Iterable, _LOOP):
         gauge.lap("loop")
-        yield instance(point, Point, "loop 应当给出一个个 Point")
+        yield instance(point, Point, _LOOP)
         gauge.lap("drawing")
 
 
@@ -245,16 +246,16 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     checkpoint: 存档的文件，每一轮和中断时存一次；resume: 有存档就从那里接着训练，没有就从头。
     其余参数见 `fit`。
     """
-    session = Session(net, train, test, lr=lr, num_epochs=num_epochs, plan=plan, seed=seed, loop=loop, dtype=dtype,
-                      checkpoint=checkpoint, resume=resume, cuda_graph=cuda_graph)
-    if session.points and rank() == 0:
-        print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。")
-    with ExitStack() as end:
-        with LivePlot(num_epochs, band=session.band, quiet=rank() > 0) as plot:
+    with gentle_stop() as interrupts:  # 准备、诊断、存下和最后一帧都不该被一次中断打断；训练的时候才立刻停
+        session = Session(net, train, test, lr=lr, num_epochs=num_epochs, plan=plan, seed=seed, loop=loop, dtype=dtype,
+                          checkpoint=checkpoint, resume=resume, cuda_graph=cuda_graph)
+        if session.points and rank() == 0:
+            print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。")
+        with LivePlot(session.num_epochs, band=session.band, quiet=rank() > 0) as plot:
             for point in session.points:
                 plot.add(point)
             try:
-                with session:
+                with session, interrupts.at_once():
                     for point in session:
                         if point is not None:
                             plot.add(point)
@@ -262,6 +263,6 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
                 if session.points:
                     session.finish()
                 raise
-            end.enter_context(gentle_stop())  # 训练已经走完，最后一帧、诊断和存下不该被一次中断打断
+            run = session.finish()
             plot.conclude(session.note, aloud=session.ended != "done")
-        return session.finish()
+        return run

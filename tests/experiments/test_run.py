@@ -219,7 +219,7 @@ def test_a_diagnosis_that_fails_costs_no_run(plan, monkeypatch):
     def fail(*args):
         raise RuntimeError("shape")
     monkeypatch.setattr("helpers.experiments.session.diagnose", fail)
-    with pytest.warns(UserWarning, match="没有诊断"):
+    with pytest.warns(UserWarning, match="没有诊断完"):
         run = train(lenet(), *plan.data(), lr=0.5, num_epochs=1, plan=plan)
     assert saved_runs() == [run] and run.finished and run.findings == ()
 
