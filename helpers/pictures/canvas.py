@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import matplotlib as mpl
 import numpy as np
+from cycler import cycler
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,22 +19,27 @@ from wcwidth import wcswidth
 from helpers import paths
 from helpers.pictures.png import DPI, bundle, encode, squeeze
 
-# 色表：图像 0 是黑、1 是白；特征图从深蓝到黄；有正有负的（权重、差）0 是白，正的红、负的蓝；占多少从白到深蓝
-IMAGE, MAPS, SIGNED, SHARES = "gray", "viridis", "RdBu_r", "Blues"
-# 线、点和强调
+# 颜色，一种只有一个意思，全书相同。线和点：
+#   BLUE 训练，只画一样时也是它；ORANGE 测试，和要看的那一个；GREEN 官方运行；RED 错；PURPLE 两者之和；GREY 背景
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#1f77b4", "#d95f02", "#1b9e77", "#d62728", "#7b5ea7", "#999999"
+#   放在一起比的几样（几次训练、几个网络、几组），各是一种，上面的都不在内；画布里写成 C0、C1……
+SERIES = ("#3b2f8f", "#c94f9b", "#97901f", "#35b6c8", "#8c5a3c", "#e0a800", "#7a1f4b", "#8aa6e8")
 # 连线和箭头，框的边，格子的边，次要的字
 LINE, EDGE, RULE, FAINT = "#666666", "#888888", "#bbbbbb", "#555555"
-# 框的底：淡色底、深色字，在亮色和暗色主题里都看得清
-PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK, PALE_GREY = "#cfe2f3", "#f9cb9c", "#d9ead3", "#ead1dc", "#eeeeee"
-PATH_COLORS = (PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_PINK)  # 并行的路径各用一种，所有的图里相同
+# 框的底：一种层一种，见 kind_color；淡色底、深色字，在亮色和暗色主题里都看得清
+PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_GREY = "#cfe2f3", "#f9cb9c", "#d9ead3", "#eeeeee"
+# 并行的路径，一条一种
+PATH_COLORS = ("#cdbce6", "#f5df7a", "#93d6cc", "#f3adc6")
+# 色表：图像，0 是黑、1 是白；特征图，从深蓝到黄；有正有负的（权重、差），0 是白、正的红、负的蓝；占多少，从白到深蓝
+IMAGE, MAPS, SIGNED, SHARES = "gray", "viridis", "RdBu_r", "Blues"
 
 # 字体用自己的名字登记：机器上若另有同名的一份，版本和字数都不同，图也就不同了
 _FONT = "Noto Sans SC GB2312"
 font_manager.fontManager.ttflist.append(
     replace(font_manager.ttfFontProperty(font_manager.get_font(paths.FONT)), name=_FONT))
 _STYLE: Any = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
-               "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white"}
+               "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white",
+               "axes.prop_cycle": cycler(color=SERIES)}
 
 
 def kind_color(kind: str) -> str:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from helpers.book.official import Band
 from helpers.network.trace import Trace
-from helpers.pictures.canvas import BLUE, GREEN, GREY, LINE, ORANGE, Picture, canvas
+from helpers.pictures.canvas import BLUE, EDGE, GREEN, GREY, LINE, ORANGE, SIGNED, Picture, canvas, kind_color
 from helpers.pictures.pen import paint
 
 _LOW, _HIGH = 0.76, 0.94  # 七个网络的精度都落在这一段
@@ -156,10 +156,10 @@ def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[
               middle: float = 1.0) -> Picture:
     """几张并排的热图，格子里写数字，颜色的刻度共用，middle 是白色；NaN 是空格。tables: 标题到 (行, 列) 的张量。"""
     reach = max(0.1, *(float((table - middle).abs().nan_to_num().max()) for table in tables.values()))
-    with canvas(2.5 * len(tables) + 0.8, 3.2, label, layout="tight") as drawn:
+    with canvas(2.5 * len(tables) + 1.2, 3.2, label, layout="constrained") as drawn:
         grid = drawn.figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, (title, table) in zip(grid, tables.items(), strict=True):
-            paint(axes, table, "RdBu_r", vmin=middle - reach, vmax=middle + reach)
+            last = paint(axes, table, SIGNED, vmin=middle - reach, vmax=middle + reach)
             for i, j in (~table.isnan()).nonzero().tolist():
                 axes.text(j, i, f"{round(float(table[i, j]), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8,
                           color="white" if abs(table[i, j] - middle) > 0.65 * reach else "black")
@@ -168,6 +168,7 @@ def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[
             axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [], fontsize=9)
             axes.spines[:].set(visible=True, color=GREY, lw=0.5)
             axes.tick_params(length=0)
+        drawn.figure.colorbar(last, ax=grid, shrink=0.6, aspect=15).outline.set_linewidth(0)
         drawn.figure.supxlabel(label, fontsize=9)
     return drawn
 
@@ -204,7 +205,7 @@ def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequenc
         left.plot(x, total, color=ORANGE, lw=2, ls="--", label="各项的和")
         left.fill_between(x, f, total, color=ORANGE, alpha=0.15)
         for i, (name, values) in enumerate(terms.items()):
-            right.plot(x, values, color=f"C{i % 10}", label=name)
+            right.plot(x, values, color=f"C{i}", label=name)
         for axes, text in ((left, "相加：只留下和"), (right, "连结：每一项都留着")):
             axes.set(ylim=(min(f) - 0.6, max(f) + 0.6), xlim=(x[0], x[-1]))
             axes.set_title(text, loc="left", fontsize=10)
@@ -232,7 +233,8 @@ def _draw_shares(axes: Axes, title: str, table: Trace, field: str, unit: str) ->
     layers, total = [layer for layer in table if layer.params], getattr(table, field)
     values = [getattr(layer, field) for layer in layers]
     bars = axes.barh([f"{layer.name} {layer.kind}" for layer in layers], [value / total for value in values],
-                     color=[BLUE if "Conv" in layer.kind else ORANGE for layer in layers], height=0.7)
+                     color=[kind_color("conv" if "Conv" in layer.kind else "linear") for layer in layers], height=0.7,
+                     edgecolor=EDGE, lw=0.5)
     axes.bar_label(bars, [f"{value:,}（{100 * value / total:.1f} %）" for value in values], padding=3, fontsize=8)
     axes.set(xlim=(0, 1.6 * max(values) / total), xticks=[])
     axes.invert_yaxis()

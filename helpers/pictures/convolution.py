@@ -9,7 +9,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
-from helpers.pictures.canvas import GREY, ORANGE, PALE_ORANGE, SIGNED, Picture, canvas
+from helpers.pictures.canvas import GREY, IMAGE, ORANGE, PALE_ORANGE, SIGNED, Picture, canvas
 from helpers.pictures.pen import box, color_bar, paint, sheet, write
 
 _WIDTH, _SIDE, _STEP = 8.4, 1.15, 1.4  # 英寸：pointwise_at 的图多宽，里面一张特征图的边长，两张之间
@@ -19,7 +19,7 @@ def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
     """输出的第 (row, column) 格是怎样算出来的：左边是输入和窗口，中间是逐个相乘，右边是整张输出和这一格。
 
     X: (1, 1, H, W)，取值 0–1；kernel: (k, k)，k 是奇数，四周各填充 k // 2 个 0，所以输出也是 H×W，没有偏置。
-    灰度 0 是白，1 是黑；有正有负的是红正蓝负，0 是白。row、column 从 0 数起。
+    图像 0 是黑，1 是白；有正有负的是红正蓝负，0 是白。row、column 从 0 数起。
     """
     size, pad, (height, width) = len(kernel), len(kernel) // 2, X.shape[2:]
     padded = F.pad(X, [pad] * 4)[0, 0]
@@ -28,14 +28,14 @@ def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
     value = (window * kernel).sum().item()
     with canvas(9.6, 2.2, f"第 {row} 行第 {column} 列：窗口 × 卷积核，加起来是 {_text(value)}") as drawn:
         grid = drawn.figure.subplots(1, 5, width_ratios=(1.25, 1, 1, 1, 1.25))
-        paint(grid[0], padded, vmin=0, vmax=1)
+        paint(grid[0], padded)
         _frame(grid[0], pad, pad, height, width, GREY, 0.8)
         _frame(grid[0], row, column, size, size, ORANGE, 2)
-        _numbers(grid[1], window, "gray_r", 0, 1)
+        _numbers(grid[1], window, IMAGE, 0, 1)
         reach = _reach(kernel)  # 输入不超过 1，所以乘积用同一个刻度
-        _numbers(grid[2], kernel, "RdBu_r", -reach, reach)
-        _numbers(grid[3], window * kernel, "RdBu_r", -reach, reach)
-        paint(grid[4], output, "RdBu_r", vmin=-_reach(output), vmax=_reach(output))
+        _numbers(grid[2], kernel, SIGNED, -reach, reach)
+        _numbers(grid[3], window * kernel, SIGNED, -reach, reach)
+        paint(grid[4], output, SIGNED, vmin=-_reach(output), vmax=_reach(output))
         _frame(grid[4], row, column, 1, 1, ORANGE, 2)
         titles = ("输入，四周填充 0", "窗口", "卷积核", "相乘", f"输出，这一格 {_text(value)}")
         for axes, title, sign in zip(grid, titles, ("", "", "×", "=", "相加"), strict=True):
@@ -66,7 +66,7 @@ def _numbers(axes: Axes, table: Tensor, cmap: str, low: float, high: float) -> N
     paint(axes, table, cmap, vmin=low, vmax=high)
     for i, line in enumerate(table.tolist()):
         for j, value in enumerate(line):
-            dark = abs(value) > 0.6 * high
+            dark = value < 0.5 if cmap == IMAGE else abs(value) > 0.6 * high
             axes.text(j, i, _text(value), ha="center", va="center",
                       fontsize=min(7, 36 / len(table)), color="white" if dark else "black")
 

@@ -13,7 +13,19 @@ from torch import Tensor, nn
 from helpers.network.describe import LayerText
 from helpers.network.layer import Shape
 from helpers.network.trace import Trace, trace
-from helpers.pictures.canvas import BLUE, FAINT, GREY, LINE, ORANGE, PATH_COLORS, PURPLE, Picture, canvas, kind_color
+from helpers.pictures.canvas import (
+    BLUE,
+    FAINT,
+    GREY,
+    LINE,
+    MAPS,
+    ORANGE,
+    PATH_COLORS,
+    PURPLE,
+    Picture,
+    canvas,
+    kind_color,
+)
 from helpers.pictures.pen import OPEN, arrow, box, channels_at, line, paint, sheet, times, write
 
 
@@ -223,7 +235,8 @@ def dense_arcs(nodes: Sequence[str], arcs: Sequence[tuple[int, int]], title: str
 
 
 def skip_paths(blocks: dict[str, nn.Module], X: Tensor) -> Picture:
-    """带跨层线路的块，自下而上：输入、分支里的各层、汇合、输出；小图是这些块此刻真的算出来的通道。
+    """带跨层线路的块，自下而上：输入、分支里的各层、汇合、输出；小图是这些块此刻真的算出来的通道，
+    一个块里的共用一个刻度；蓝框是输入的通道，橙框是新算出来、连结上去的，紫框是相加的和。
 
     blocks: 标题到块；X: (1, C, H, W)，与块在同一设备。输出的通道比输入多就是连结，一样多就是相加。
     在训练模式下、在块的副本上算，块不变。
@@ -256,8 +269,8 @@ def _walk(original: nn.Module, X: Tensor) -> tuple[list[LayerText], Tensor]:
 def _draw_skip(axes: Axes, X: Tensor, texts: Sequence[LayerText], Y: Tensor) -> None:
     """一个块：第 0 行是输入，然后一层一行，然后汇合，最上面是输出；右边是跨层的线路。"""
     merge, joined = len(texts) + 1, Y.shape[1] > X.shape[1]
-    given = [BLUE] * X.shape[1]
-    _draw_channels(axes, X, 0, given, "x")
+    given, scale = [BLUE] * X.shape[1], {"vmin": float(min(X.min(), Y.min())), "vmax": float(max(X.max(), Y.max()))}
+    _draw_channels(axes, X, 0, given, "x", scale)
     for j, text in enumerate(texts, start=1):
         box(axes, 2.2, j - 0.3, 4.6, 0.6, str(text), kind_color("other"), rounding=0.15)
     for j in range(merge + 1):
@@ -267,14 +280,15 @@ def _draw_skip(axes: Axes, X: Tensor, texts: Sequence[LayerText], Y: Tensor) -> 
     write(axes, 4.5, merge, "[ , ]" if joined else "+", 11,
           bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LINE})
     made = given + [ORANGE] * Y.shape[1] if joined else [PURPLE] * Y.shape[1]
-    _draw_channels(axes, Y, merge + 1.05, made, "输出")
+    _draw_channels(axes, Y, merge + 1.05, made, "输出", scale)
 
 
-def _draw_channels(axes: Axes, X: Tensor, y: float, colors: Sequence[str], label: str) -> None:
+def _draw_channels(axes: Axes, X: Tensor, y: float, colors: Sequence[str], label: str,
+                   scale: dict[str, float]) -> None:
     """一排小图，一格一个通道，至多八格；边框的颜色说明它从哪里来。"""
     count = min(X.shape[1], 8)
     for k in range(count):
         left = 4.5 + 1.0 * (k - count / 2)
-        paint(axes, X[0, k], aspect="auto", extent=(left, left + 0.9, y - 0.36, y + 0.36))
+        paint(axes, X[0, k], MAPS, **scale, aspect="auto", extent=(left, left + 0.9, y - 0.36, y + 0.36))
         axes.add_patch(Rectangle((left, y - 0.36), 0.9, 0.72, fill=False, edgecolor=colors[k], lw=2))
     write(axes, 4.4 - count / 2, y, label, ha="right")

@@ -11,7 +11,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from helpers.pictures.canvas import EDGE, LINE
+from helpers.pictures.canvas import EDGE, IMAGE, LINE
 
 OPEN = {"arrowstyle": "->", "shrinkA": 2, "shrinkB": 2, "mutation_scale": 10}  # 箭头的另一种样子：张开，两头留空
 
@@ -53,10 +53,11 @@ def line(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     axes.plot(x, y, color=LINE, lw=1)
 
 
-def paint(axes: Axes, image: Tensor, cmap: str = "gray_r", **options: Any) -> AxesImage:
-    """把 (H, W) 的张量画成图像，(3, H, W) 的是彩色。cmap: matplotlib 的色表，默认 0 是白，1 是黑。"""
+def paint(axes: Axes, image: Tensor, cmap: str = IMAGE, **options: Any) -> AxesImage:
+    """把 (H, W) 的张量画成图像，(3, H, W) 的是彩色。cmap: 色表，默认是一张图像的，0 是黑，1 是白。"""
     shown = image.permute(1, 2, 0) if image.dim() == 3 else image
-    return axes.imshow(shown.detach().float().cpu().numpy(), cmap=cmap, **options)
+    scale: dict[str, Any] = {"vmin": 0, "vmax": 1} if cmap == IMAGE else {}
+    return axes.imshow(shown.detach().float().cpu().numpy(), cmap=cmap, **scale | options)
 
 
 def color_bar(figure: Figure, image: AxesImage, place: tuple[float, float, float, float], label: str = "") -> None:

@@ -27,6 +27,7 @@ from helpers.pictures.canvas import (
     PATH_COLORS,
     RED,
     RULE,
+    SHARES,
     SIGNED,
     Picture,
     canvas,
@@ -91,7 +92,7 @@ def image_grid(X: Tensor, titles: Sequence[str], wrong: Sequence[bool] = (), col
         for i, axes in enumerate(drawn.figure.subplots(rows, columns, squeeze=False).flat):
             axes.axis("off")
             if i < len(X):
-                paint(axes, X[i].squeeze(0), IMAGE, vmin=0, vmax=1)
+                paint(axes, X[i].squeeze(0))
                 axes.set_title(titles[i], fontsize=8, color=RED if i < len(wrong) and wrong[i] else "black")
         drawn.figure.subplots_adjust(0.01, 0.01, 0.99, 0.88, hspace=0.45)
     return drawn
@@ -117,7 +118,7 @@ def confusion_matrix(y: Tensor, y_hat: Tensor) -> Picture:
     names = [label.split()[0] for label in LABELS]
     with canvas(6, 5.2, "混淆矩阵", layout="tight") as drawn:
         axes = drawn.figure.subplots()
-        paint(axes, share, "Blues", vmin=0, vmax=1)
+        paint(axes, share, SHARES, vmin=0, vmax=1)
         for i, j in (100 * share).round().nonzero().tolist():  # 不到 0.5 % 的不写
             axes.text(j, i, f"{100 * share[i, j]:.0f}", ha="center", va="center", fontsize=9,
                       color="white" if share[i, j] > 0.6 else "black")
@@ -230,7 +231,7 @@ def _draw_groups(kind: str, groups: Mapping[str, Tensor], label: str, columns: i
         axes, top = sheet(drawn.figure, (0, width), (0, height)), height
         if X is not None:
             write(axes, 0.1, top - 0.14, "输入", 10, ha="left")
-            paint(axes, X[0, 0], IMAGE, vmin=0, vmax=1, extent=(0.1, 1.2, top - 1.38, top - 0.28), aspect="auto")
+            paint(axes, X[0, 0], extent=(0.1, 1.2, top - 1.38, top - 0.28), aspect="auto")
         for name, group in groups.items():
             write(axes, left, top - 0.14, name, 10, ha="left")
             top -= 0.28
@@ -254,7 +255,7 @@ def gallery(rows: dict[str, Tensor]) -> Picture:
             for axes in line:
                 axes.axis("off")
             for axes, image in zip(line, images, strict=False):
-                paint(axes, image[0], "gray", vmin=0, vmax=1)
+                paint(axes, image[0])
             line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
         drawn.figure.subplots_adjust(1.05 / width, 0.01, 0.99, 0.99, 0.05, 0.05)
     return drawn
@@ -277,30 +278,26 @@ def windows(masks: dict[str, Tensor]) -> Picture:
 
 
 def map_grid(X: Tensor, maps: Tensor, names: Sequence[str], marked: Sequence[int] = ()) -> Picture:
-    """每行一张图像和它的各张特征图，同一行共用色标（深蓝最小，黄最大），图下是平均数。
+    """每行一张图像和它的各张特征图，全都共用一个刻度（深蓝最小，黄最大），图下是平均数。
 
     X: (N, 1, H, W)；maps: (N, C, h, w)；names: C 个名字；marked: 每行要用橙色框出的是第几张，例如真实的类别。
     """
     rows, count = maps.shape[:2]
-    height = 1.08 * rows + 0.3
-    with canvas(0.8 * (count + 1), height, "图像和它的特征图") as drawn:
+    width, height = 0.8 * (count + 1) + 0.7, 1.08 * rows + 0.3
+    low, high = min(0.0, maps.min().item()), max(maps.max().item(), 1e-6)
+    with canvas(width, height, "图像和它的特征图") as drawn:
         grid = drawn.figure.subplots(rows, count + 1, squeeze=False)
         for i, line in enumerate(grid):
             paint(line[0], X[i, 0])
-            _draw_maps(line[1:], maps[i])
+            for axes, one in zip(line[1:], maps[i], strict=True):
+                last = paint(axes, one, MAPS, vmin=low, vmax=high)
+                axes.set_xlabel(f"{one.mean().item():.2g}", fontsize=8, labelpad=2)
             for k, axes in enumerate(line):
                 axes.set(xticks=[], yticks=[])
                 here = i < len(marked) and k == marked[i] + 1
                 axes.spines[:].set(visible=here, color=ORANGE, linewidth=2.5)
         for axes, name in zip(grid[0, 1:], names, strict=True):
             axes.set_title(name, fontsize=9)
-        drawn.figure.subplots_adjust(0.01, 0.2 / height, 0.99, 1 - 0.25 / height, 0.12, 0.3)
+        drawn.figure.subplots_adjust(0.08 / width, 0.2 / height, 1 - 0.78 / width, 1 - 0.25 / height, 0.12, 0.3)
+        color_bar(drawn.figure, last, (1 - 0.6 / width, 0.25 / height, 0.1 / width, 0.7 / height))
     return drawn
-
-
-def _draw_maps(line: Sequence[Axes], maps: Tensor) -> None:
-    """一行特征图 (C, h, w)，共用色标，图下是平均数。"""
-    low, high = min(0.0, maps.min().item()), max(maps.max().item(), 1e-6)
-    for axes, one in zip(line, maps, strict=True):
-        paint(axes, one, "viridis", vmin=low, vmax=high)
-        axes.set_xlabel(f"{one.mean().item():.2g}", fontsize=8, labelpad=2)

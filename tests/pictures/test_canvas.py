@@ -8,11 +8,22 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from matplotlib import font_manager
+from matplotlib.colors import to_hex, to_rgb
 from support.pixels import pixels
 
 from helpers import paths
 from helpers.pictures import Picture, canvas
-from helpers.pictures.canvas import kind_color, table_picture
+from helpers.pictures.canvas import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PATH_COLORS,
+    RED,
+    SERIES,
+    kind_color,
+    table_picture,
+)
 from helpers.pictures.png import PAGE, page_width
 
 LETTERS = "损失精度轮官方训练测试学习率✓✗→×"
@@ -108,6 +119,25 @@ assert drawn.png and "matplotlib.pyplot" not in sys.modules
 def test_kinds_have_colors_and_unknown_ones_share_one():
     assert len({kind_color(kind) for kind in ("conv", "linear", "pool", "other")}) == 4
     assert kind_color("norm") == kind_color("other")
+
+
+def rgb(colors):
+    return np.array([to_rgb(color) for color in colors]) * 255
+
+
+def test_one_color_has_one_meaning():
+    """比较用的几种彼此不同，也不是有固定意思的；框的底和路径的也都不同。"""
+    for group in ([*SERIES, BLUE, ORANGE, GREEN, RED, GREY],
+                  [*map(kind_color, ("conv", "linear", "pool", "other")), *PATH_COLORS]):
+        away = np.linalg.norm(rgb(group)[:, None] - rgb(group)[None], axis=2) + 1_000 * np.eye(len(group))
+        assert away.min() > 30
+
+
+def test_compared_things_take_the_series():
+    with canvas(1, 1, "") as drawn:
+        lines = drawn.figure.subplots().plot([1, 2], np.eye(2))
+        assert [line.get_color() for line in lines] == list(SERIES[:2])
+        assert to_hex("C1") == SERIES[1]
 
 
 def table(columns=2, **options):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.pixels import areas, painted, pixels
+from support.pixels import areas, painted, pixels, shade
 
 from helpers import (
     Trials,
@@ -20,9 +20,9 @@ from helpers import (
     trial_lines,
 )
 from helpers.pictures import changes, distributions
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SIGNED, kind_color
 
-FIRST, SECOND = "#1f77b4", "#ff7f0e"  # matplotlib 的 C0、C1
+FIRST, SECOND, *_ = SERIES
 
 
 def test_the_line_through_the_dots_stands_at_their_mean():
@@ -122,6 +122,12 @@ def test_the_middle_of_the_heat_map_is_white_and_what_is_missing_too():
     assert np.median(cell(1.0), 0).min() > 240
 
 
+def test_a_heat_map_says_which_color_is_how_much():
+    png = heat_maps({"块": torch.tensor([[1.0, 3.0]])}, "a", "cd", "x").png
+    colors = len(np.unique(pixels(png).reshape(-1, 3), axis=0))
+    assert colors > 150 and painted(png, shade(SIGNED, 1.0)).any()  # 格子里只有两种
+
+
 def test_heat_maps_share_one_scale():
     one = torch.tensor([[1.5]])
     alone, beside = (heat_maps(tables, "a", "b", "x").png for tables in ({"甲": one}, {"甲": one, "乙": 5 * one}))
@@ -156,16 +162,17 @@ def test_what_the_sum_misses_is_shaded():
 
 def test_bars_are_as_long_as_their_share():
     table = trace(load("7.1").lenet(), (1, 1, 28, 28))
-    bars = areas(cost_shares({"LeNet": table}).png, ORANGE, 100)
+    bars = areas(cost_shares({"LeNet": table}).png, kind_color("linear"), 100)
     left = [area.width for area in bars if area.left < 440]
     params = [layer.params for layer in table if layer.kind == "Linear"]
     assert left[0] / left[1] == pytest.approx(params[0] / params[1], rel=0.06)
 
 
-def test_convolutions_are_blue_and_the_rest_is_orange():
+def test_layers_have_the_color_of_their_kind():
     png = cost_shares({"LeNet": trace(load("7.1").lenet(), (1, 1, 28, 28))}).png
-    right = {color: sum(area.width for area in areas(png, color, 60) if area.left > 440) for color in (BLUE, ORANGE)}
-    assert right[BLUE] > 4 * right[ORANGE]  # 乘加多在卷积层
+    conv, linear = (sum(area.width for area in areas(png, kind_color(kind), 60) if area.left > 440)
+                    for kind in ("conv", "linear"))
+    assert conv > 4 * linear  # 乘加多在卷积层
 
 
 BANDS = {name: official_band(name, "test_acc") for name in ("lenet", "vgg11")}

@@ -4,11 +4,11 @@ import itertools
 
 import pytest
 import torch
-from support.pixels import areas, painted, pixels
+from support.pixels import areas, painted, pixels, shade
 from torch import nn
 
 from helpers import block_stacks, branches, dense_arcs, layer_stacks, load, skip_paths, stage_columns
-from helpers.pictures.canvas import BLUE, ORANGE, PATH_COLORS, PURPLE, kind_color
+from helpers.pictures.canvas import BLUE, MAPS, ORANGE, PATH_COLORS, PURPLE, kind_color
 
 SHAPE = (1, 1, 28, 28)
 CHANNELS = (4, 8, 2, 6)  # 四条路径的输出通道数
@@ -122,6 +122,26 @@ def test_new_channels_are_orange_when_joined_and_sums_are_purple(make, joined):
     png = skip_paths({"块": make()}, torch.rand(1, 3, 8, 8)).png
     assert painted(png, BLUE).any()
     assert painted(png, ORANGE).any() == joined and painted(png, PURPLE).any() != joined
+
+
+def test_the_channels_of_a_block_share_one_scale():
+    """输入全是 0，相加的结果大得多：输入是刻度的下端，不会各画各的。"""
+    block = Twice()
+    X = torch.zeros(1, 2, 8, 8)
+    X[0, 1] = 1
+    png = skip_paths({"块": block}, X).png
+    assert [len(areas(png, shade(MAPS, value), 200)) for value in (0.0, 0.5, 1.0)] == [2, 1, 1]
+
+
+class Twice(nn.Module):
+    """X + X"""
+
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Upsample(scale_factor=1)  # 原样交出
+
+    def forward(self, X):
+        return self.body(X) + X
 
 
 def test_the_block_that_is_drawn_stays_as_it_is():

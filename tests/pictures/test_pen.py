@@ -49,9 +49,9 @@ def test_text_may_be_placed_by_its_left_edge():
     assert left(ha="left") > 100 > left()
 
 
-def test_zero_is_white_and_one_is_black():
+def test_zero_is_black_and_one_is_white():
     image = pixels(drawn(lambda axes: paint(axes, torch.tensor([[0.0, 1.0]]), extent=(0, 2, 0, 1), aspect="auto")))
-    assert (image[50, 20] == 255).all() and (image[50, 180] == 0).all()
+    assert (image[50, 20] == 0).all() and (image[50, 180] == 255).all()
 
 
 @pytest.mark.parametrize("shape, long, short", [((6, 28, 28), "6×28×28", "6 @ 28×28"), ((120,), "120", "120")])

@@ -5,6 +5,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.colors import to_rgb
 from PIL import Image
 
@@ -30,6 +31,12 @@ def painted(png, color):
     height, width = (-side % step for side in found.shape)
     found = np.pad(found, ((0, height), (0, width)))
     return found.reshape(len(found) // step, step, -1, step).any(axis=(1, 3))
+
+
+def shade(cmap, value):
+    """色表里的一种颜色，value 从 0 到 1。"""
+    red, green, blue, _ = colormaps[cmap](value, bytes=True)
+    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 @dataclass(frozen=True)
