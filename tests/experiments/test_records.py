@@ -2,7 +2,9 @@
 
 import json
 import math
+import re
 import sys
+from dataclasses import FrozenInstanceError
 from functools import partial
 
 import pytest
@@ -140,6 +142,19 @@ def test_progress_is_said(tmp_path):
     assert [line.split("  ")[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
     assert "种子 1" in lines[3] and "深" in lines[3] and "损失 2.01" in lines[3]
     assert "秒" in lines[0] and "秒" not in lines[3]
+
+
+def test_a_record_cannot_be_changed(found):
+    with pytest.raises(FrozenInstanceError):
+        found.seeds = [7]
+
+
+def test_the_time_left_follows_from_the_time_spent(tmp_path, monkeypatch):
+    clock = iter(range(0, 100, 10))  # 开始时是 0，每做一次过十秒
+    monkeypatch.setattr("helpers.experiments.records.time.monotonic", lambda: next(clock))
+    lines = []
+    record("7.1", "depths", MEASURES, [0, 1], "", tmp_path, lines.append)
+    assert [re.findall(r"(\d+) 秒", line) for line in lines] == [["30"], ["20"], ["10"], []]
 
 
 def test_an_unknown_arm_or_another_quantity_is_refused(found):

@@ -1,6 +1,7 @@
 """trials.py：区间对着 scipy 的检验，结论对着模拟。"""
 
 import math
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -59,6 +60,29 @@ def test_a_difference_of_two_standard_deviations_is_found():
     assert sum(Difference(tuple(pair)).larger == 0 for pair in dice.normal(2, size=(2_000, 8))) > 0.98 * 2_000
     high, low = dice.normal(2, size=(2_000, 8)), dice.normal(size=(2_000, 8))
     assert sum(Trials(a).versus(Trials(b)).larger == 0 for a, b in zip(high, low, strict=True)) > 0.9 * 2_000
+
+
+def test_a_new_value_is_expected_up_to_the_prediction_interval():
+    found = Trials((10.0, 11.0, 9.0, 10.5, 9.5))
+    spread = np.std(found.values, ddof=1) * math.sqrt(1 + 1 / 5)  # 新的一次和平均数都在波动
+    low, high = stats.t.interval(0.999, 4, loc=found.mean, scale=spread)
+    assert found.expects(0.999 * high) and not found.expects(1.001 * high)
+    assert found.expects(low + 0.01) and not found.expects(low - 0.01)
+
+
+def test_what_was_measured_cannot_be_changed():
+    found = trials(lambda seed: seed)
+    for measured in (found, found.versus(found)):
+        with pytest.raises(FrozenInstanceError):
+            measured.values = (1.0,)
+
+
+def test_the_sentences_carry_the_interval():
+    found = Trials((1.0, 2.0))
+    assert f"{found.low:.3g} 到 {found.high:.3g}" in str(found) and "2 个种子" in str(found)
+    two, one = found.versus(found), Trials((1.0,)).versus(Trials((2.0,)))
+    assert "区间里有 0" in str(two) and "0 到 0" in str(two)
+    assert "没有区间" in str(one) and "区间里有 0" not in str(one)
 
 
 def test_one_seed_decides_nothing():
