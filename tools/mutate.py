@@ -22,12 +22,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 # 一个房间的变异由哪些测试来杀；直接测这个文件的在前：红得早，就不用跑后面的
 TESTS = {
+    "book": ["tests/book"],
     "data": ["tests/data", "tests/faults/test_a_data.py"],
     "network": ["tests/network", "tests/faults/test_c_trace.py"],
     "training": ["tests/training", "tests/machine/test_cuda_graph.py", "tests/experiments",
                  "tests/faults/test_b_training.py",
                  "tests/faults/test_d_sliders.py"],
-    "machine": ["tests/machine", "tests/training"],
+    "machine": ["tests/machine", "tests/training", "tests/faults/test_g_machine.py"],
     "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/faults/test_b_training.py"],
     "widgets": ["tests/widgets/test_sliders.py", "tests/widgets/test_explorer.py", "tests/faults/test_d_sliders.py"],
 }
