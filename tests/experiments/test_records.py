@@ -227,7 +227,7 @@ def test_changed_code_is_seen_though_the_result_is_not(notebook, command, tmp_pa
     code, said = command("7.1", "depths", "--check")
     one, other = said.splitlines()
     assert code == 0 and one.startswith("浅，种子 0：✓") and "1.001（记录的是 1）" in one
-    assert other.startswith("深，种子 0：✓") and "完全相同" in other and "完全相同" not in one
+    assert other.startswith("深，种子 0：✓") and "与记录的完全相同" in other and "与记录的完全相同" not in one
     assert recorded("7.1", "depths", tmp_path).current
     assert recorded("7.1", "depths", tmp_path)["结果"] == found["结果"]
 
