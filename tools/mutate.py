@@ -30,7 +30,9 @@ TESTS = {
                  "tests/faults/test_d_sliders.py"],
     "machine": ["tests/machine", "tests/training", "tests/faults/test_g_machine.py"],
     "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/faults/test_b_training.py"],
-    "widgets": ["tests/widgets/test_sliders.py", "tests/widgets/test_explorer.py", "tests/faults/test_d_sliders.py"],
+    "widgets": [*(f"tests/widgets/test_{name}.py" for name in (
+        "sliders", "panel", "interactive", "model", "cell", "background", "explorer")), "tests/fuzz/test_widgets.py",
+        "tests/faults/test_d_sliders.py", "tests/faults/test_g_widgets.py"],
 }
 MODULES = [f"{room}/{path.stem}" for room in TESTS for path in sorted((ROOT / "helpers" / room).glob("[a-z]*.py"))]
 FAST = "not naive and not B4 and not B6 and not B9"  # 朴素的对照不用再跑；最慢的几行别的测试也看得见
