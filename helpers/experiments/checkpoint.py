@@ -3,14 +3,16 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from helpers.arguments import between, number
 from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.dice import Dice
@@ -43,8 +45,9 @@ def save_checkpoint(path: Path, net: nn.Module, position: Position, points: list
             torch.save({"net": net.state_dict(), "position": vars(position), "random": random,
                         "random_cuda": random_cuda, "points": [astuple(point) for point in points],
                         "settings": settings, "seconds": seconds}, file)
-    except OSError as error:
-        warnings.warn(f"存档没有存下来（{error.strerror}：{path}），上一份还在；训练接着走。", stacklevel=2)
+    except (OSError, RuntimeError) as error:  # 写到一半磁盘满了，torch.save 抛的是 RuntimeError
+        reason = getattr(error, "strerror", None) or "写到一半写不下了"
+        warnings.warn(f"存档没有存下来（{reason}：{path}），上一份还在；训练接着走。", stacklevel=2)
 
 
 def _generators(net: nn.Module, dice: Dice | None) -> tuple[torch.Generator, torch.Generator | None]:
@@ -61,14 +64,11 @@ def load_checkpoint(path: Path, net: nn.Module, settings: dict[str, Any],
 
     学习率可以与存档不同，轮数可以更多；别的设置不同、轮数不够或者文件损坏时抛出 ValueError，那时 net 没有改。
     """
-    device = next(net.parameters()).device
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-        position, points = Position(**saved["position"]), [Point(*point) for point in saved["points"]]
-        state, then, seconds = (saved[name] for name in ("net", "settings", "seconds"))
-        random, random_cuda = saved["random"].cpu(), saved["random_cuda"]
+        saved = _read(path, next(net.parameters()).device)
     except Exception as error:  # 截断、改动、别的程序存的，torch.load 抛什么都有
         raise ValueError(f"存档 {path} 读不出来（{type(error).__name__}）；删掉它，从头训练。") from error
+    position, then = saved["position"], saved["settings"]
     fixed = {name: value for name, value in then.items() if name not in _MAY_CHANGE}
     if differences(settings, fixed):
         raise ValueError(f"存档 {path} 是另一种设置训练的：这次{describe_differences(settings, fixed)}。"
@@ -76,14 +76,52 @@ def load_checkpoint(path: Path, net: nn.Module, settings: dict[str, Any],
     if settings["num_epochs"] < position.epoch:
         raise ValueError(f"存档 {path} 已经训练了 {position.epoch} 轮，这次只要 {settings['num_epochs']} 轮；"
                          "加大 num_epochs，或者去掉 --resume 从头训练。")
-    net.load_state_dict(state)
+    if not _fits(saved["net"], net):
+        raise ValueError(f"存档 {path} 里的权重与这个网络对不上，网络的定义改过了。"
+                         "改回去，或者去掉 --resume 从头训练。")
+    net.load_state_dict(saved["net"])
     # 存的是 0 号进程的：别的进程只有暂退法用得到随机数，不必与上次一样；
     # 在一轮中间断的，这一轮前一半的训练精度以 0 号的代表全体
     if rank() == 0:
-        for generator, state in zip(_generators(net, dice), (random, random_cuda), strict=True):
+        for generator, state in zip(_generators(net, dice), (saved["random"], saved["random_cuda"]), strict=True):
             if generator is not None and state is not None:
                 generator.set_state(state.cpu())
-    return position, points, seconds
+    return position, saved["points"], saved["seconds"]
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    """存档的各个部分；缺了、坏了、彼此对不上，就抛出异常，什么样的都有。"""
+    with zipfile.ZipFile(path) as parts:  # torch.load 不看校验和，改掉一位也照样读
+        if parts.testzip() is not None:
+            raise ValueError("校验和不对")
+    saved = torch.load(path, map_location=device, weights_only=True)
+    position, settings = Position(**saved["position"]), saved["settings"]
+    for count in (position.epoch, position.batch, position.seen, position.earlier_seen, settings["num_epochs"]):
+        between("存档里的数", count, 0)
+    if position.order is not None:
+        rows = position.order.reshape(len(position.order), -1)[:, 0]
+        _require(torch.equal(rows.sort().values.cpu(), torch.arange(settings["images"])))
+        _require(position.batch * settings["batch_size"] < settings["images"] + settings["batch_size"])
+    for sums in (position.sums, position.earlier_sums):
+        _require(sums is None or (sums.shape == (2,) and sums.dtype == torch.float32))
+    points = [Point(*point) for point in saved["points"]]
+    _require(all(number(point.epoch) is not None for point in points))
+    _require(all(number(spent) is not None for spent in saved["seconds"].values()))
+    torch.Generator().set_state(saved["random"].cpu())
+    return saved | {"position": position, "points": points, "settings": dict(settings)}
+
+
+def _require(holds: bool) -> None:
+    if not holds:
+        raise ValueError("各部分对不上")
+
+
+def _fits(state: dict[str, Tensor], net: nn.Module) -> bool:
+    """存下的权重是不是这个网络的：名字、形状和类型都相同。"""
+    own = net.state_dict()
+    return isinstance(state, Mapping) and state.keys() == own.keys() and all(
+        not isinstance(value, Tensor) or (isinstance(state[name], Tensor) and state[name].shape == value.shape
+                                          and state[name].dtype == value.dtype) for name, value in own.items())
 
 
 def kept(turns: Iterator[Point | None], store: Callable[[], None]) -> Iterator[Point | None]:

@@ -20,7 +20,7 @@ from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band
 from helpers.experiments.settings import plain
-from helpers.experiments.store import save
+from helpers.experiments.store import save, saved_runs
 from helpers.machine.device import dtype_name, fast_dtype, memory_limit
 from helpers.machine.dice import Dice, checked_seed
 from helpers.machine.gauge import Gauge, reset_peak
@@ -35,6 +35,7 @@ from helpers.training.checks import check_dtype, check_training
 from helpers.training.loop import Point, Position, Rate, rate_now, steps
 
 Loop = Callable[..., Iterator[Point]]
+_ENDED_BY = {"memory": "内存不够。减小批量、输入边长或宽度再训练。", "diverged": "损失溢出。", "error": "出错了。"}
 _ENDINGS = {KeyboardInterrupt: "interrupted", CancelledError: "interrupted", FloatingPointError: "diverged",
             MemoryError: "memory"}
 
@@ -67,6 +68,7 @@ class Session:
         self.started = datetime.now().isoformat(timespec="milliseconds")
         self.points: list[Point] = []
         self.ended, self.note, self.position = "interrupted", "", Position()
+        self._from: tuple[int, int] | None = None  # 存档里走到了哪里
         reset_peak(train.device)
         self.gauge = Gauge(train.device)
         self.dice = None if self.seed is None else Dice(self.seed + rank())  # 各个进程的暂退法不同
@@ -78,6 +80,7 @@ class Session:
             if checkpoint is not None and resume and checkpoint.exists():
                 self.position, self.points, seconds = load_checkpoint(checkpoint, net, self._fixed(), self.dice)
                 self.gauge.carry(seconds)
+                self._from = self.position.epoch, self.position.batch
             turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=self.dtype, gauge=self.gauge,
                           cuda_graph=cuda_graph, position=self.position, dice=self.dice)
             if checkpoint is not None:
@@ -113,8 +116,13 @@ class Session:
             epoch = self.points[-1].epoch if self.points else 0
             self.note = f"在第 {epoch:.3g} 轮中断，已有的曲线和权重都留着。"
         else:
-            self.note = str(error)
+            self.note = str(error) or _ENDED_BY[self.ended]
         return isinstance(error, tuple(_ENDINGS))
+
+    @property
+    def left(self) -> int:
+        """还有几轮没有走完。"""
+        return self.num_epochs - self.position.epoch
 
     @property
     def band(self) -> Band | None:
@@ -138,7 +146,7 @@ class Session:
 
     def _diagnosed(self, run: Run) -> Run:
         """存下，诊断，连诊断再存一次：诊断要运行读者的网络，什么错都可能出，训练不能因此丢掉。"""
-        path = save(run)
+        path = None if self._saved_before() else save(run)
         try:
             run = replace(run, findings=tuple(diagnose(run, self.net, self.train)))
             if run.findings and path is not None:
@@ -146,6 +154,11 @@ class Session:
         except (Exception, KeyboardInterrupt) as error:
             warnings.warn(f"没有诊断完（{type(error).__name__}：{error}）；训练存下了。", stacklevel=3)
         return run
+
+    def _saved_before(self) -> bool:
+        """从存档起一步也没有走，这些点已经存过：不再存一份。"""
+        return self._from == (self.position.epoch, self.position.batch) and any(
+            each.points == self.points for each in saved_runs(self.plan.name if self.plan else ""))
 
 
 def _recipes(net: nn.Module, train: Split, lr: float, num_epochs: int,
@@ -250,7 +263,8 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         session = Session(net, train, test, lr=lr, num_epochs=num_epochs, plan=plan, seed=seed, loop=loop, dtype=dtype,
                           checkpoint=checkpoint, resume=resume, cuda_graph=cuda_graph)
         if session.points and rank() == 0:
-            print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。")
+            print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。" if session.left else
+                  f"存档里的 {session.num_epochs} 轮已经走完，没有再训练；要接着训练，加大 num_epochs。")
         with LivePlot(session.num_epochs, band=session.band, quiet=rank() > 0) as plot:
             for point in session.points:
                 plot.add(point)

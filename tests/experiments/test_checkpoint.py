@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import Batches, budget, fashion_mnist, load, train
+from helpers import Batches, budget, fashion_mnist, load, saved_runs, train
 from helpers.experiments.checkpoint import checkpoint_file, load_checkpoint, save_checkpoint
 from helpers.training.loop import Position
 
@@ -158,3 +158,22 @@ def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch):
 
 def full():
     raise OSError(28, "磁盘满了")
+
+
+def resume(path, num_epochs=2):
+    """同样的命令，加上 --resume。"""
+    return train(network(), *fashion_mnist(16, images=160, device="cpu"), lr=0.1, num_epochs=num_epochs, seed=0,
+                 checkpoint=path, resume=True)
+
+
+def test_resuming_a_finished_run_saves_no_copy(tmp_path, capsys, runs_folder):
+    first = resume(tmp_path / "a.pt")
+    for _ in range(2):
+        again = resume(tmp_path / "a.pt")
+        assert again.points == first.points and again.finished and "没有再训练" in capsys.readouterr().out
+    assert saved_runs() == [first]
+    longer = resume(tmp_path / "a.pt", num_epochs=3)
+    assert saved_runs() == [first, longer] and "从存档接着训练：已经有 2 轮" in capsys.readouterr().out
+    for path in runs_folder.glob("*.json"):  # 存档之后、存下之前断的：这一次还没有存过
+        path.unlink()
+    assert [run.points for run in (resume(tmp_path / "a.pt", 3), *saved_runs())] == [longer.points] * 2

@@ -75,6 +75,15 @@ def test_what_the_network_already_holds_is_not_needed_again(monkeypatch):
     assert largest() == need.largest_batch(100e6 + 2 * weights)
 
 
+def test_out_of_memory_without_a_word():
+    """Python 自己的 MemoryError 一个字也没有。"""
+    def hungry(*_):
+        raise MemoryError
+        yield
+    running = session(loop=hungry)
+    assert walk(running).ended == "memory" and "减小批量" in running.note
+
+
 def test_out_of_memory(monkeypatch):
     monkeypatch.setattr(torch.optim.SGD, "step", full)
     assert walk(session()).ended == "memory"
