@@ -33,7 +33,7 @@ def diagnose(run: Run, net: nn.Module | None = None, data: Split | None = None) 
     with torch.autocast(run.device, getattr(torch, run.dtype), enabled=run.dtype != "float32"):  # 与训练时一样快
         if stuck:
             return [_stuck(run, run.last, net, data)]
-        return _missing(net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
+        return _missing(run, net, data) or [*_bumps(run), *_slow(run), *_overfit(run)]
 
 
 def _overflow(run: Run) -> Finding:
@@ -150,8 +150,14 @@ def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]
             for (name, _), flags in alive.items()]
 
 
-def _missing(net: nn.Module | None, data: Split | None) -> list[Finding]:
-    """从不预测的类别。"""
+def _learning(run: Run) -> bool:
+    """损失还在降：最后两点比再前面两点低百分之三以上；点太少，也当作还在降。"""
+    losses = [point.loss for point in run.points[-4:]]
+    return len(losses) < 4 or sum(losses[2:]) < 0.97 * sum(losses[:2])
+
+
+def _missing(run: Run, net: nn.Module | None, data: Split | None) -> list[Finding]:
+    """从不预测的类别；还在学的，也许只是训练得短。"""
     if net is None or data is None:
         return []
     predicted = set()
@@ -161,8 +167,11 @@ def _missing(net: nn.Module | None, data: Split | None) -> list[Finding]:
             if len(predicted) == len(data.classes):
                 return []
     missing = [name for i, name in enumerate(data.classes) if i not in predicted]
+    if _learning(run):
+        return [Finding("short", f"才走了 {run.steps:,} 步，损失还在降，{'、'.join(missing)}还没有预测过",
+                        "多训练几轮再看")]
     dead = dead_relus(net, data)
-    reason = (f"，最后一个 ReLU 死了 {dead[-1].dead} 个通道，它们再也学不到" if dead and dead[-1].is_output
+    reason = (f"，最后一个 ReLU 死了 {dead[-1].dead} 个通道，它们的卷积核没有梯度" if dead and dead[-1].is_output
               and dead[-1].dead else "")
     return [Finding("missing_classes", f"只认得 {len(predicted)} 类，从不预测{'、'.join(missing)}{reason}",
                     "换一个种子，或减小学习率，重新初始化再训练")]

@@ -19,7 +19,7 @@ _TITLES = {
     "overflow": "损失溢出", "memory": "内存不够", "collapse": "塌缩", "warming_up": "还在起步",
     "dead_output": "没有学", "dead_layer": "没有学", "weak_initialization": "没有学", "lr_too_small": "学习率偏小",
     "lr_too_large": "学习率偏大", "not_started": "没有学", "missing_classes": "漏了类别", "still_learning": "没有学完",
-    "plateau": "平台期", "overfit": "过拟合"}
+    "plateau": "平台期", "overfit": "过拟合", "short": "训练得短"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Run:
     memory: 预计和实际的内存峰值，字节：forecast、peak（预计不出、没有量到就是 0）；
         largest_batch: 预计放得下的最大批量。
     classes: 有几个类别；saturating: 网络里有没有 sigmoid 这样会饱和的激活，起步慢。
-    final_lr: 最后一步的学习率；不知道就是 None。
+    final_lr: 最后一步的学习率；test_images: 测试集有几张；不知道就是 None。
     findings: 诊断；没有毛病就是空的。
     """
 
@@ -73,6 +73,7 @@ class Run:
     classes: int = 10
     saturating: bool = False
     final_lr: float | None = None
+    test_images: int | None = None
     findings: tuple[Finding, ...] = ()
 
     @property
@@ -174,22 +175,49 @@ def comparable_band(network: str, recipe: dict[str, Any], book_recipe: dict[str,
     return official_band(network) if comparable else None
 
 
+def official_tests(network: str, recipe: dict[str, Any]) -> Band | None:
+    """书上全部配方的官方运行，测试精度；不是书上的网络，或者换了数据，就是 None。"""
+    known = network in reference_runs()["runs"] and "folder" not in recipe
+    return official_band(network, "test_acc") if known else None
+
+
+def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
+    """在 images 张图上测得的精度，换一批图会是多少：95 % 的 Wilson 区间。"""
+    from scipy import stats  # 导入要一秒，多数单元格用不着
+
+    found = stats.binomtest(round(accuracy * images), images).proportion_ci(0.95, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def _tested(run: Run) -> str:
+    """测试精度，和它有多准：测试集小，区间就宽。"""
+    if run.test_acc is None:
+        return "测试精度 –"
+    if not run.test_images:
+        return f"测试精度 {run.test_acc:.3f}"
+    low, high = accuracy_interval(run.test_acc, run.test_images)
+    return f"测试精度 {run.test_acc:.3f}（{run.test_images:,} 张，95 % 区间 {low:.3f}–{high:.3f}）"
+
+
 def _rows(run: Run) -> list[tuple[str, str]]:
     """表格的各行：(名目, 值)。"""
-    last, (steps, honest) = run.last, run.throughput
+    last, (steps, honest), official = run.last, run.throughput, official_tests(run.network, run.recipe)
     result = "一个点也没有" if last is None else (
         f"{last.epoch:.3g}/{run.recipe['num_epochs']} 轮，损失 {last.loss:.3f}，训练精度 {last.train_acc:.3f}，"
-        f"测试精度 {'–' if run.test_acc is None else format(run.test_acc, '.3f')}")
+        f"{_tested(run)}")
     # CPU 上只看得到进程变大了多少，重用的旧内存不算在内
     peak = run.memory["peak"]
     measured = f"{'增加' if run.device == 'cpu' else ''} {megabytes(peak)}" if peak else "没有量"
     need = f" {megabytes(run.memory['forecast'])}" if run.memory["forecast"] else "不出"
     parts = {name: round(run.seconds[key], 1) for key, name in _PARTS.items() if key in run.seconds}
     total = sum(parts.values())  # 写出来的各部分之和，不差那 0.1
+    beside = ([("官方", f"书上的全部配方，{official.runs} 次运行：测试精度的中位数 {official.median:.3f}")]
+              if official else [])
     seed = "没有给种子" if run.seed is None else f"种子 {run.seed}"
     return [("网络", f"{run.network or '?'}（{run.name}）"), ("结果", f"{_ENDINGS[run.ended]}：{result}"),
             ("环境", f"{run.device}，{run.dtype}，{seed}，初始化 {run.recipe['init']}"),
             ("时间", f"{total:.1f} 秒 = {' + '.join(f'{name} {spent:.1f}' for name, spent in parts.items())}"),
             ("每秒图片", (f"只算更新（书上的算法）{steps:,.0f}，" if steps else "") + f"全部都算 {honest:,.0f}"),
             ("内存", f"预计{need}，实际{measured}"),
+            *beside,
             ("判断", run.verdict)]

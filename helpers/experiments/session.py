@@ -18,7 +18,7 @@ from helpers.data.split import Split
 from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
-from helpers.experiments.run import Run, comparable_band
+from helpers.experiments.run import Run, comparable_band, official_tests
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save, saved_runs
 from helpers.machine.device import dtype_name, fast_dtype, memory_limit
@@ -59,7 +59,7 @@ class Session:
         """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
         self.num_epochs = num_epochs = check_training(net, train, test, num_epochs)
         _check(plan, loop, checkpoint, resume)
-        self.net, self.train, self.plan = net, train, plan
+        self.net, self.train, self.plan, self.test_images = net, train, plan, test.images
         self.seed = None if seed is None else checked_seed(seed)
         self.dtype = check_dtype(dtype or (fast_dtype(train.device) if loop is None else torch.float32))
         self.recipe, self.book_recipe = _recipes(net, train, rate_now(lr), num_epochs, plan)
@@ -129,6 +129,12 @@ class Session:
         """官方区间；配方不是书上的就是 None。"""
         return comparable_band(self.plan.name if self.plan else "", self.recipe, self.book_recipe)
 
+    @property
+    def median(self) -> float | None:
+        """书上全部配方的官方运行，测试精度的中位数；不知道就是 None。"""
+        official = official_tests(self.plan.name if self.plan else "", self.recipe)
+        return official.median if official else None
+
     def finish(self) -> Run:
         """训练结束了：诊断，存下，返回 Run。"""
         self.gauge.lap("drawing")
@@ -138,7 +144,7 @@ class Session:
                   seed=self.seed, started=self.started, seconds=self.gauge.seconds,
                   memory=self.memory | {"peak": peak}, classes=len(self.train.classes),
                   saturating=any(isinstance(m, nn.Sigmoid | nn.Tanh) for m in self.net.modules()),
-                  final_lr=self.position.lr)
+                  final_lr=self.position.lr, test_images=self.test_images)
         if rank() == 0:
             run = self._diagnosed(run)
         release_memory(self.train.device)
@@ -265,7 +271,7 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         if session.points and rank() == 0:
             print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。" if session.left else
                   f"存档里的 {session.num_epochs} 轮已经走完，没有再训练；要接着训练，加大 num_epochs。")
-        with LivePlot(session.num_epochs, band=session.band, quiet=rank() > 0) as plot:
+        with LivePlot(session.num_epochs, band=session.band, median=session.median, quiet=rank() > 0) as plot:
             for point in session.points:
                 plot.add(point)
             try:

@@ -20,12 +20,14 @@ from helpers.training.loop import Point
 class Curves:
     """左边损失、右边精度；坐标轴只画一次，之后每一帧只画线和标题。
 
-    num_epochs: 横轴的长度；past: 要在背景里对照的旧曲线 [(名字, 点), …]；band: 官方区间；width: 宽，英寸。
+    num_epochs: 横轴的长度；past: 要在背景里对照的旧曲线 [(名字, 点), …]；band: 官方区间；width: 宽，英寸；
+    median: 书上全部配方的官方运行，测试精度的中位数。
     """
 
     def __init__(self, num_epochs: int, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
-                 width: float = 8.4):
+                 width: float = 8.4, median: float | None = None):
         self.num_epochs, self.past, self.band, self.width = max(1, num_epochs), past, band, width
+        self.median = median
         self.top = 2.5  # 损失轴的上限：随机猜是 2.3
         self._lay_out(PAGE)
 
@@ -67,11 +69,13 @@ class Curves:
             if self.band:
                 right.plot([self.num_epochs * 1.015] * 2, [self.band.low, self.band.high], color=GREEN, alpha=0.35,
                            lw=6, solid_capstyle="butt", label="官方 5–95 %")
+            if self.median is not None:
+                right.axhline(self.median, color=GREEN, lw=1, ls=":", label="官方测试中位数")
             self.lines = [*left.plot([], [], color=BLUE, animated=True),
                           *right.plot([], [], color=BLUE, animated=True, label="训练"),
                           *right.plot([], [], color=ORANGE, marker="o", ms=3.5, animated=True, label="测试")]
-            right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, frameon=False, ncols=3, fontsize=9,
-                         handlelength=1.2, columnspacing=1)
+            right.legend(loc="lower right", bbox_to_anchor=(1, 1), borderpad=0, frameon=False, ncols=4, fontsize=9,
+                         handlelength=1.2, columnspacing=0.8, handletextpad=0.5)
             self.title = self.figure.text(0.5 / self.width, 0.94, "", animated=True)
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(self.figure.bbox)
@@ -116,17 +120,18 @@ class LivePlot:
 
     笔记本里只占一个输出，原地更新，每秒最多十帧，画图的时间不到训练的 2 %；普通 Python 里每轮打印一行。
     离开 with 时（出错也一样）画最后一帧，`points`（Point 的列表）都留着。
-    past、band、width 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
+    past、band、width、median 见 Curves；show 是收下每一帧 PNG 的函数，默认显示在当前的单元格下面。
     quiet: 只记下点，不画也不说：几个进程一起训练时，只有一个来画。
     """
 
     def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
-                 width: float = 8.4, show: Callable[[bytes], None] | None = None, quiet: bool = False):
+                 width: float = 8.4, median: float | None = None, show: Callable[[bytes], None] | None = None,
+                 quiet: bool = False):
         self.points: list[Point] = []
         self.num_epochs, self.note = num_epochs, ""
         self._speak = show is None and not quiet  # 自己占一个单元格的输出时才打印；回调里不打印
         self._show = None if quiet else show or _notebook_display()
-        self._curves = Curves(num_epochs, past, band, width) if self._show else None
+        self._curves = Curves(num_epochs, past, band, width, median) if self._show else None
         # 终端里另有一个进度条；输出不是终端时 tqdm 自己不画
         self._bar = None if self._show or quiet else tqdm(
             total=num_epochs, disable=None, leave=False, bar_format="{bar} {n:.1f}/{total} 轮，还要 {remaining} {desc}")

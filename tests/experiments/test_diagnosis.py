@@ -122,6 +122,23 @@ def test_a_collapse_within_the_last_epoch_is_seen_though_the_mean_hides_it():
     assert kinds(diagnose(replace(HEALTHY[-1], points=points))) == ["collapse"]
 
 
+class Favourite(nn.Module):
+    """只认得前八类的网络。"""
+
+    def forward(self, X):
+        return nn.functional.one_hot((X[:, 0, 14, 14] * 255).long() % 8, 10).float()
+
+
+@pytest.mark.parametrize("losses, kind", [
+    ([2.0, 1.8, 1.5, 1.3], "short"), ([2.0, 1.5], "short"), ([1.5, 1.5, 1.5, 1.5], "missing_classes")])
+def test_a_short_run_is_told_that_it_is_short(losses, kind):
+    run = broken("missing_classes")
+    points = [Point(1 + i / 5, loss, 0.5, 0.5) for i, loss in enumerate(losses)]
+    train_set, _ = fashion_mnist(images=600, device="cpu")
+    [finding] = diagnose(replace(run, points=points), Favourite(), train_set)
+    assert finding.kind == kind and "包" in str(finding) and ("换一个种子" in str(finding)) == (kind != "short")
+
+
 def test_a_run_out_of_memory_names_a_batch_that_fits():
     run = replace(HEALTHY[0], ended="memory", memory=HEALTHY[0].memory | {"largest_batch": 40})
     [finding] = diagnose(replace(run, recipe=run.recipe | {"batch_size": 128}))

@@ -14,6 +14,7 @@ from torch import nn
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.checkpoint import checkpoint_file
+from helpers.experiments.run import accuracy_interval
 from helpers.experiments.settings import differences
 from helpers.experiments.store import restore, save
 from helpers.paths import runs_folder
@@ -128,6 +129,26 @@ def test_the_table_and_the_verdict_take_the_whole_epoch(run):
     points = [Point(10, 0.01, 0.5, 0.70, 0.05, 0.02, 0.997)]
     same = replace(run, network="resnet18", recipe=run.book_recipe | {"macs": 1}, points=points)
     assert "训练精度 0.997，落在" in same.verdict and "损失 0.020，训练精度 0.997" in repr(same)
+
+
+@pytest.mark.parametrize("accuracy, images, low, high", [(0.839, 660, 0.809, 0.865), (0.805, 10_000, 0.797, 0.813),
+                                                         (1.0, 100, 0.963, 1.0), (0.0, 100, 0.0, 0.037)])
+def test_a_small_test_set_has_a_wide_interval(run, accuracy, images, low, high):
+    """标准答案：Wilson 区间的公式，z = 1.96。"""
+    z, n = 1.959964, images
+    middle, reach = accuracy + z * z / 2 / n, z * math.sqrt(accuracy * (1 - accuracy) / n + z * z / 4 / n / n)
+    expected = [(middle + sign * reach) / (1 + z * z / n) for sign in (-1, 1)]
+    p = round(accuracy * n) / n
+    assert accuracy_interval(p, n) == pytest.approx(expected, abs=1e-3) == (low, high)
+    same = replace(run, points=[Point(2, 0.5, 0.8, p)], test_images=n)
+    assert f"{n:,} 张，95 % 区间 {low:.3f}–{high:.3f}" in repr(same)
+    assert "区间" not in repr(replace(same, test_images=None)) and saved_runs()[0].test_images == 50
+
+
+def test_the_official_median_stands_beside_any_recipe_of_the_book(run):
+    assert "官方      书上的全部配方，199 次运行：测试精度的中位数 0.806" in repr(run)
+    assert "官方 " not in repr(replace(run, network="mine"))
+    assert "官方 " not in repr(replace(run, recipe=run.recipe | {"folder": "x"}))
 
 
 def test_the_time_adds_up(plan):
@@ -260,7 +281,7 @@ def test_an_interrupt_keeps_the_history(plan, capsys):
 
 def test_the_table_is_short_and_the_picture_has_it(run):
     lines = repr(run).splitlines()
-    assert len(lines) <= 7 + len(run.findings) and lines[1].startswith("结果      完成：2/2 轮")
+    assert len(lines) <= 8 + len(run.findings) and lines[1].startswith("结果      完成：2/2 轮")
     bundle, _ = run._repr_mimebundle_()
     assert bundle["text/plain"] == "〔图：这次训练〕" and bundle["image/png"].startswith(b"\x89PNG")
 

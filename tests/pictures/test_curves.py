@@ -5,9 +5,10 @@ import warnings
 
 import numpy as np
 import pytest
-from support.pixels import pixels
+from support.pixels import painted, pixels
 
 from helpers import LivePlot, compare_curves, official_band
+from helpers.pictures.canvas import GREEN
 from helpers.pictures.curves import Curves
 from helpers.training.loop import Point
 
@@ -34,6 +35,16 @@ def test_the_curve_moves_and_the_axes_stay():
     blue = [(np.abs(image - (31, 119, 180)).sum(2) < 60).sum() for image in (empty, some, more)]
     assert blue[0] < blue[1] < blue[2]
     assert np.array_equal(empty[60:250, 40], some[60:250, 40])
+
+
+def test_the_official_median_is_a_line_at_its_height():
+    def height(median):
+        ys, xs = painted(Curves(10, median=median).draw([], ""), GREEN)[60:].nonzero()  # 上面是图例
+        return 60 + np.median(ys), np.ptp(xs)
+
+    (low, wide), (high, _) = height(0.25), height(0.75)
+    axis = 3.2 * 100 * (0.82 - 0.18)
+    assert low - high == pytest.approx(axis / 2, abs=2) and wide > 300
 
 
 def test_the_loss_axis_grows_when_needed():
