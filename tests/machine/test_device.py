@@ -65,6 +65,19 @@ def test_bytes_are_written_in_powers_of_ten(size, text):
     assert megabytes(size) == text
 
 
+def test_a_cuda_that_counts_right_is_used(monkeypatch):
+    ones = torch.ones
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", lambda *shape, device: ones(*shape))  # 显卡上的八行八列
+    assert pick_device() == torch.device("cuda") == pick_device()
+
+
+def test_the_processor_is_named_as_linux_names_it(monkeypatch):
+    monkeypatch.setattr("helpers.machine.device.Path.read_text", lambda *_, **__: (
+        "processor\t: 0\nvendor_id\t: x\nmodel name\t: Some CPU: 4 cores\nmodel name\t: other\n"))
+    assert processor() == "Some CPU: 4 cores"
+
+
 def test_the_machine_is_named(monkeypatch):
     assert processor() in describe_machine() and f"{torch.get_num_threads()} 个线程" in describe_machine()
 
