@@ -129,12 +129,6 @@ class Session:
         """官方区间；配方不是书上的就是 None。"""
         return comparable_band(self.plan.name if self.plan else "", self.recipe, self.book_recipe)
 
-    @property
-    def median(self) -> float | None:
-        """书上全部配方的官方运行，测试精度的中位数；不知道就是 None。"""
-        official = official_tests(self.plan.name if self.plan else "", self.recipe)
-        return official.median if official else None
-
     def finish(self) -> Run:
         """训练结束了：诊断，存下，返回 Run。"""
         self.gauge.lap("drawing")
@@ -252,6 +246,12 @@ def _timed(loop: Loop, arguments: tuple, gauge: Gauge) -> Iterator[Point]:
         gauge.lap("drawing")
 
 
+def _median(session: Session) -> float | None:
+    """书上全部配方的官方运行，测试精度的中位数；不知道就是 None。"""
+    official = official_tests(session.plan.name if session.plan else "", session.recipe)
+    return official.median if official else None
+
+
 def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
           seed: int | None = None, loop: Loop | None = None, dtype: torch.dtype | None = None,
           checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
@@ -271,7 +271,7 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         if session.points and rank() == 0:
             print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。" if session.left else
                   f"存档里的 {session.num_epochs} 轮已经走完，没有再训练；要接着训练，加大 num_epochs。")
-        with LivePlot(session.num_epochs, band=session.band, median=session.median, quiet=rank() > 0) as plot:
+        with LivePlot(session.num_epochs, band=session.band, median=_median(session), quiet=rank() > 0) as plot:
             for point in session.points:
                 plot.add(point)
             try:
