@@ -101,6 +101,11 @@ def chinese() -> Iterator[None]:
         yield
 
 
+def verbatim(text: str) -> str:
+    """读者给的字，画出来一字不改：$ 不是公式，不成字的（坏文件名里的）写成转义。"""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
                   notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
     """画成图的表格：每台机器不同的数字不该进文字输出。
@@ -119,7 +124,7 @@ def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collecti
             above(top)
         _draw_table(middle.add_axes((0, 0, 1, 1)), rows, columns, marked)
         for i, line in enumerate(lines):
-            bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], line)
+            bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], verbatim(line))
     return drawn
 
 
@@ -127,7 +132,8 @@ def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int
                 marked: Collection[tuple[int, int]]) -> None:
     """表格占满 axes；columns: 各列的宽，单位是半个汉字。"""
     axes.axis("off")
-    table = axes.table(rows, colWidths=[column / sum(columns) for column in columns], cellLoc="left",
+    cells = [[verbatim(cell) for cell in row] for row in rows]
+    table = axes.table(cells, colWidths=[column / sum(columns) for column in columns], cellLoc="left",
                        bbox=Bbox.from_bounds(0.002, 0.002, 0.996, 0.996))
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():

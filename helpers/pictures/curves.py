@@ -1,5 +1,6 @@
 """会动的损失与精度曲线。"""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,9 +13,11 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 
 from helpers.book.official import Band
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, canvas, chinese
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, canvas, chinese, verbatim
 from helpers.pictures.png import DPI, PAGE, bundle, encode, squeeze
 from helpers.training.loop import Point
+
+_HIGHEST = 1e300  # 再大，坐标轴的刻度就溢出了
 
 
 class Curves:
@@ -34,16 +37,16 @@ class Curves:
     def draw(self, points: Sequence[Point], title: str, dpi: int = PAGE) -> bytes:
         """画出这些点，返回 PNG。dpi: 每英寸几个像素；会动的帧用 PAGE，快；留下来的用 DPI，清楚。"""
         with chinese():
-            highest = max((p.loss for p in points if p.loss < float("inf")), default=0.0)
+            highest = max((_loss(p) for p in points if p.loss < math.inf), default=0.0)
             if highest > self.top or dpi != self.figure.dpi:
                 self.top = max(self.top, 1.2 * highest)
                 self._lay_out(dpi)
             self.canvas.restore_region(self.background)
             tested = [p for p in points if p.test_acc is not None]
-            self.lines[0].set_data([p.epoch for p in points], [p.loss for p in points])
+            self.lines[0].set_data([p.epoch for p in points], [_loss(p) for p in points])
             self.lines[1].set_data([p.epoch for p in points], [p.train_acc for p in points])
             self.lines[2].set_data([p.epoch for p in tested], [p.test_acc for p in tested])
-            self.title.set_text(title)
+            self.title.set_text(verbatim(title))
             for artist in (*self.lines, self.title):
                 self.figure.draw_artist(artist)
             return encode(np.asarray(self.canvas.buffer_rgba()), dpi)
@@ -61,10 +64,10 @@ class Curves:
                 _decorate(axes, label)
             for name, points in self.past:
                 tested = [p for p in points if p.test_acc is not None]
-                left.plot([p.epoch for p in points], [p.loss for p in points], color=GREY, lw=1)
+                left.plot([p.epoch for p in points], [_loss(p) for p in points], color=GREY, lw=1)
                 right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=GREY, lw=1)
                 if tested:
-                    right.annotate(name, (tested[-1].epoch, tested[-1].test_acc), color=GREY, fontsize=7,
+                    right.annotate(verbatim(name), (tested[-1].epoch, tested[-1].test_acc), color=GREY, fontsize=7,
                                    ha="right", va="bottom")
             if self.band:
                 right.plot([self.num_epochs * 1.015] * 2, [self.band.low, self.band.high], color=GREEN, alpha=0.35,
@@ -79,6 +82,11 @@ class Curves:
             self.title = self.figure.text(0.5 / self.width, 0.94, "", animated=True)
             self.canvas.draw()
             self.background = self.canvas.copy_from_bbox(self.figure.bbox)
+
+
+def _loss(point: Point) -> float:
+    """画得出的损失：坐标轴放不下再大的，没有数的不画。"""
+    return min(point.loss, _HIGHEST) if point.loss < math.inf else math.nan
 
 
 def _decorate(axes: Axes, title: str) -> None:
@@ -100,7 +108,7 @@ def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]
     left, right = figure.subplots(1, 2)
     for i, (name, points) in enumerate(curves.items()):
         epochs, tested = [p.epoch for p in points], [p for p in points if p.test_acc is not None]
-        left.plot(epochs, [p.loss for p in points], color=f"C{i}", label=name)
+        left.plot(epochs, [_loss(p) for p in points], color=f"C{i}", label=verbatim(name))
         right.plot(epochs, [p.train_acc for p in points], color=f"C{i}", ls=":", lw=1)
         right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=f"C{i}", marker="o", ms=3.5)
     _decorate(left, "损失")

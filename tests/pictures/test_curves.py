@@ -8,7 +8,7 @@ import pytest
 from support.pixels import painted, pixels
 
 from helpers import LivePlot, compare_curves, official_band
-from helpers.pictures.canvas import GREEN
+from helpers.pictures.canvas import GREEN, table_picture
 from helpers.pictures.curves import Curves
 from helpers.training.loop import Point
 
@@ -105,3 +105,23 @@ def test_plain_python_prints_one_line_an_epoch(capsys):
 def test_trainings_are_compared_in_one_picture():
     one, both = compare_curves({"甲": points(10)}), compare_curves({"甲": points(10), "乙": []})
     assert both.title == "甲、乙" and one.png != both.png and pixels(both.png).shape == (340, 840, 3)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("loss", [1e30, 1e300, 1.7e308, -1e308, float("nan"), float("inf"), 0.0])
+def test_any_loss_can_be_drawn(loss):
+    odd = [Point(0.5, loss, 0.1), Point(1.0, 2.0, 0.1, 0.1), Point(2.0, loss, 0.1, 0.1)]
+    assert pixels(Curves(3, past=[("1", odd)]).draw(odd, "标题")).shape == (320, 840, 3)
+    assert compare_curves({"甲": odd, "乙": points(20)}).png
+
+
+@pytest.mark.parametrize("name", [r"$\frac$", "$$", "$", "坏\udcff名", "x" * 300])
+def test_any_name_is_drawn_as_it_is(name):
+    assert compare_curves({name: points(10)}).png and table_picture([("", name)], "", notes=[name]).png
+    curves = Curves(3, past=[(name, points(5))])
+    assert curves.draw(points(10), name)
+
+
+def test_dollars_are_no_formula():
+    plain, dollars = (pixels(table_picture([(text,)], "").png) for text in ("a_2", "$a_2$"))
+    assert (dollars < 128).sum() > (plain < 128).sum()  # 两个 $ 也画出来了
