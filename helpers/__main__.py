@@ -4,8 +4,9 @@ import argparse
 import ast
 import signal
 import sys
+import warnings
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -16,6 +17,7 @@ from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
 from helpers.machine.console import be_patient
 from helpers.machine.device import pick_device
+from helpers.machine.dice import checked_seed
 from helpers.machine.team import rank, team, world_size
 from helpers.network.input_sizes import input_sizes
 from helpers.paths import runs_folder
@@ -35,16 +37,20 @@ def doctor() -> int:
 
 def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> int:
     """训练一节的网络，进度条之后印出结果；训练存在 runs/ 里，笔记本里也看得到。torchrun 起的几个进程一起训练。"""
+    if options.dtype not in (None, "float32", "bfloat16"):
+        raise ValueError(f"--dtype 应当是 float32 或 bfloat16，收到的是 {options.dtype!r}。")
+    seed = checked_seed(options.seed)
+    warnings.filterwarnings("ignore", "Initializing zero-element")  # 宽度是 0：走不走得通，下面说
     with team():
         plan = planned(section, options, changes)
         say = print if rank() == 0 else lambda *_: None
         say("，".join(f"{name}={value}" for name, value in plan.settings.items())
             + (f"，{world_size()} 个进程" if world_size() > 1 else ""))
-        net = plan.build(options.seed)
+        net = plan.build(seed)
         if options.sync_batch_norm:
             net = synchronized(net)
         checkpoint = checkpoint_file(runs_folder() / "checkpoints", plan.name, plan.settings)
-        result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=options.seed,
+        result = train(net, *plan.data(), lr=plan.lr, num_epochs=plan.num_epochs, plan=plan, seed=seed,
                        checkpoint=checkpoint, resume=options.resume, cuda_graph=options.cuda_graph,
                        dtype=getattr(torch, options.dtype) if options.dtype else None)
         say(result)
@@ -83,28 +89,43 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
     if len(words) % 2 or not all(name.startswith("--") for name in words[::2]):
         raise ValueError(f"选项写成 --名字 值，如 --lr 0.1；收到的是 {' '.join(words)}。")
     for name, value in zip(words[::2], words[1::2], strict=True):
-        with suppress(ValueError, SyntaxError):  # 不是数字和元组的就是一个词，如 kaiming
-            value = ast.literal_eval(value)
-        changes[name[2:].replace("-", "_")] = value
+        changes[name[2:].replace("-", "_")] = literal(value)
     return changes
+
+
+def literal(word: str) -> Any:
+    """"0.1" 变成 0.1；不是数字和元组的就是一个词，如 "kaiming"。"""
+    with suppress(ValueError, SyntaxError, RecursionError, MemoryError):  # 括号套得太深的也是
+        return ast.literal_eval(word)
+    return word
+
+
+class Parser(argparse.ArgumentParser):
+    """命令写得不对时，一句话，不印一屏用法。"""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"这条命令写得不对（{message}）；写法见 {self.prog} --help。", file=sys.stderr)
+        raise SystemExit(2)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """命令行入口。"""
-    parser = argparse.ArgumentParser(prog="python -m helpers", description=__doc__, allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True)
+    parser = Parser(prog="python -m helpers", description=__doc__, allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command")
     commands.add_parser("doctor", help="检查版本、设备、精度、字体、数据和小组件")
     about = "训练一节的网络。计划里的每一项和网络的每个宽度都可以改，如 --lr 0.1 --num-epochs 3 --images 6000 --c1 8。"
     runner = commands.add_parser("run", allow_abbrev=False, help="训练一节的网络", description=about)
-    runner.add_argument("section", help=f"节：{'、'.join(NETWORKS)}")
+    runner.add_argument("section", nargs="?", help=f"节：{'、'.join(NETWORKS)}")
     runner.add_argument("--full", action="store_true", help="书上的全部配方")
-    runner.add_argument("--seed", type=int, default=0, help="随机种子，默认 0")
+    runner.add_argument("--seed", type=literal, default=0, help="随机种子，默认 0")
     runner.add_argument("--data", metavar="文件夹", help="换成自己的图片：文件夹里有 train 和 val，各自一类一个文件夹")
     runner.add_argument("--resume", action="store_true", help="有存档就从那里接着训练，没有就从头")
     runner.add_argument("--sync-batch-norm", action="store_true", help="几块 GPU 一起算批量规范化的均值和方差")
-    runner.add_argument("--dtype", choices=["float32", "bfloat16"], help="精度，默认由硬件定")
+    runner.add_argument("--dtype", metavar="精度", help="float32 或 bfloat16，默认由硬件定")
     runner.add_argument("--cuda-graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
     options, rest = parser.parse_known_args(arguments)
+    if options.command is None:
+        parser.error("要说做什么：doctor 或 run")
     if options.command == "doctor":
         if rest:
             parser.error(f"doctor 没有选项 {' '.join(rest)}")

@@ -49,12 +49,23 @@ class FINISHED:
     (["run", "7.1", "--widths", "3"], "没有 widths"), (["run", "7.1", "--folder", "3"], "没有 folder"),
     (["run", "7.1", "--init", "kaimin"], "没有初始化"), (["run", "7.1", "--lr", "1e999"], "lr"),
     (["run", "7.1", "--lr", "None"], "lr"), (["run", "7.1", "--batch-size", "None"], "batch_size"),
-    (["run", "7.1", "--c1", "True"], "c1"),
+    (["run", "7.1", "--c1", "True"], "c1"), (["run", "7.1", "--c1", "1+" * 5_000 + "1"], "c1"),
+    (["run", "7.1", "--c1", "1" + "0" * 30], "建不起来"), (["run", "7.1", "--seed", "x"], "seed"),
+    (["run", "7.1", "--seed", "-1"], "seed"), (["run", "7.1", "--dtype", "float64"], "--dtype 应当是"),
+    (["run"], "没有第 None 节"),
     (["run", "7.1", "--size", "20"], "走不通"), (["run", "7.1", "--num-epochs", "0"], "正整数")])
 def test_bad_options_are_one_chinese_sentence(arguments, message, capsys):
     assert main(arguments) == 2
     error = capsys.readouterr().err
-    assert message in error and "Traceback" not in error
+    assert message in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["x"], ["run", "7.1", "--seed"], ["doctor", "--x"], ["doctor", "3"]])
+def test_bad_commands_are_one_chinese_sentence(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "写得不对" in error and error.count("\n") == 1
 
 
 def test_options_are_parsed():

@@ -156,8 +156,9 @@ def _made(plan: Plan) -> nn.Module:
     try:
         return instance(plan.make(**plan.widths), nn.Module, f"{plan.name} 应当返回一个网络")
     except Exception as error:
-        widths = "，".join(f"{name}={value}" for name, value in (plan.defaults | plan.widths).items())
-        raise ValueError(f"{plan.name}({widths}) 建不起来（{type(error).__name__}：{error}）。") from error
+        first = (str(error).splitlines() or [""])[0]  # PyTorch 有时带着一屏 C++ 的调用栈
+        widths = "，".join(f"{name}={brief(value)}" for name, value in (plan.defaults | plan.widths).items())
+        raise ValueError(f"{plan.name}({widths}) 建不起来（{type(error).__name__}：{first}）。") from error
 
 
 def _check_that_it_fits(plan: Plan) -> None:

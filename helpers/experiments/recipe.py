@@ -71,7 +71,7 @@ def checked(name: str, value: Any, default: Any = None) -> Any:
         rate = number(value)
         return _good(name, value, rate if rate and rate > 0 else None, "大于 0 的数")
     if isinstance(default, bool):
-        return _good(name, value, value if isinstance(value, bool) else None, "True 或 False")
+        return _good(name, value, value if isinstance(value, bool) else None, " True 或 False")
     if isinstance(default, int):
         return between(name, value, 0)
     if isinstance(default, float):
