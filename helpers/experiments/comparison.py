@@ -2,13 +2,11 @@
 
 from collections.abc import Iterable
 
-from wcwidth import wcswidth
-
 from helpers.experiments.run import Run, several
 from helpers.experiments.settings import label, show
 from helpers.experiments.store import Runs
 from helpers.pictures.canvas import Picture, table_picture
-from helpers.pictures.curves import draw_curves
+from helpers.pictures.curves import curves_height, draw_curves
 
 
 def compare(runs: Iterable[Run]) -> Picture:
@@ -21,12 +19,13 @@ def compare(runs: Iterable[Run]) -> Picture:
     rows = [("", "网络", "设置", "轮数", "训练精度", "测试精度", "秒", "诊断")]
     for i, (run, name) in enumerate(zip(runs, names, strict=True), start=1):
         last = run.last
-        finding = _shorten(str(run.findings[0])) if run.findings else run.condition
+        finding = str(run.findings[0]) if run.findings else run.condition
         rows.append((str(i), run.network, name, f"{last.epoch:.3g}" if last else "0",
                      f"{last.train_acc:.3f}" if last else "–", "–" if run.test_acc is None else f"{run.test_acc:.3f}",
                      f"{run.total_seconds:.0f}", finding))
-    curves = {f"{i} {_shorten(name)}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
-    return table_picture(rows, "几次训练", notes=notes, above=lambda figure: draw_curves(figure, curves))
+    curves = {f"{i} {name}": run.points for i, (run, name) in enumerate(zip(runs, names, strict=True), 1)}
+    return table_picture(rows, "几次训练", notes=notes, widest=44, above=lambda figure: draw_curves(figure, curves),
+                         above_height=curves_height(curves))
 
 
 def _distinguish(runs: list[Run]) -> list[str]:
@@ -37,9 +36,3 @@ def _distinguish(runs: list[Run]) -> list[str]:
             if key not in ("params", "macs") and len({str(run.recipe.get(key)) for run in runs}) > 1]
     return ["，".join(f"{label(key)} {show(run.recipe[key])}" for key in keys if key in run.recipe) or run.name
             for run in runs]
-
-
-def _shorten(text: str, columns: int = 48) -> str:
-    while wcswidth(text) > columns:
-        text = text[:-2] + "…"
-    return text

@@ -23,7 +23,7 @@ from helpers.machine.dice import seeded
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.initialization import recognize
 from helpers.network.trace import trace
-from helpers.pictures.canvas import Picture, table_picture
+from helpers.pictures.canvas import Picture, aligned, table_picture
 from helpers.training.loop import steps
 
 # 刚由计划建好、还没有训练过的网络，是用哪种初始化建的
@@ -106,8 +106,7 @@ class Plan:
         if unknown := changes.keys() - widths.keys() - {*CHANGEABLE}:
             raise ValueError(f"计划里没有 {'、'.join(sorted(unknown))}；能改的是 {'、'.join((*CHANGEABLE, *widths))}。")
         new = {name: checked(name, value, widths.get(name)) for name, value in changes.items()}
-        return _changed(self, {name: value for name, value in new.items() if name in CHANGEABLE},
-                        {name: value for name, value in new.items() if name in widths})
+        return _changed(self, *({name: new[name] for name in new if name in group} for group in (CHANGEABLE, widths)))
 
     def on(self, folder: str | Path) -> "Plan":
         """同样的网络，换成一个图片文件夹：三个通道，类别数由文件夹定，全部图片。"""
@@ -137,8 +136,7 @@ class Plan:
 
     def forecast(self) -> Forecast:
         """训练要多少内存，见 `forecast`；形状走不通时抛出 ValueError。"""
-        shapes = self.meta()
-        trace(shapes, self.shape)  # 走不通时，它说得出哪一层、为什么
+        trace(shapes := self.meta(), self.shape)  # 走不通时，它说得出哪一层、为什么
         return forecast(shapes, self.shape, self.batch_size)
 
     def seconds(self) -> float:
@@ -146,6 +144,9 @@ class Plan:
         if self.recipe.folder is not None:
             return self.num_epochs * _folder_seconds(self.build(), *self.data())
         return self.num_epochs * epoch_seconds(self.build(), self.size, self.batch_size, self.recipe.images or 60_000)
+
+    def __str__(self) -> str:
+        return _text(self)
 
     def preview(self) -> Picture:
         """把书上的配方和这台机器的计划画成一张表，附上预计的内存和时间。"""
@@ -197,6 +198,13 @@ def _folder_seconds(net: nn.Module, train: Split, test: Split) -> float:
     stepper.close()
     step = (marks[-1] - marks[1]) / (len(marks) - 2) if len(marks) > 2 else marks[-1] - marks[0]
     return step * (len(train) + len(test) / 3)
+
+
+def _text(plan: Plan) -> str:
+    """书上的配方和这次的，对齐的文字。"""
+    book, mine = plan.book.settings, plan.settings
+    rows = [(label(name), show(book[name]) if name in book else "", show(mine[name])) for name in mine]
+    return aligned([("", "书上的配方", "这次"), *rows])
 
 
 def _preview(plan: Plan) -> Picture:

@@ -50,8 +50,13 @@ def kind_color(kind: str) -> str:
 class Picture:
     """一张画好的图：`png` 是它的字节，`title` 是看不到图时的文字；在笔记本里显示的是变小了的，见 `squeeze`。"""
 
+    text = ""  # 同样内容的文字，表格才有
+
     def __init__(self, png: bytes, title: str):
         self.png, self.title = png, title
+
+    def __str__(self) -> str:
+        return self.text or repr(self)
 
     def __repr__(self) -> str:
         return f"〔图：{self.title}〕"
@@ -107,30 +112,43 @@ def verbatim(text: str) -> str:
 
 
 def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),
-                  notes: Sequence[str] = (), above: Callable[[SubFigure], None] | None = None) -> Picture:
+                  notes: Sequence[str] = (), widest: int = 96, above: Callable[[SubFigure], None] | None = None,
+                  above_height: float = 3.4) -> Picture:
     """画成图的表格：每台机器不同的数字不该进文字输出。
 
     rows: 第一行是表头；marked: 要标成橙色的格子 (行, 列)；notes: 写在表格下面的话，自动折行；
-    above: 在表格上面的一块里画图的函数。
+    widest: 一格最宽，单位是半个汉字，再长就折行；above: 在表格上面的一块里画图的函数，above_height: 那一块的高，英寸。
+    str() 是同样内容的文字，可以复制。
     """
-    columns = [max(map(wcswidth, column)) + 2 for column in zip(*rows, strict=True)]
+    cells = [["\n".join(_wrap(cell, widest)) for cell in row] for row in rows]
+    tall = [max(cell.count("\n") + 1 for cell in row) for row in cells]
+    columns = [max(wcswidth(line) for cell in column for line in cell.split("\n")) + 2
+               for column in zip(*cells, strict=True)]
     width = max(0.075 * sum(columns), 8.4 if above else 6.0)
     lines = [line for note in notes for line in _wrap(note, int(width / 0.078))]
-    heights = [3.4 if above else 0, 0.29 * len(rows), 0.25 * len(lines) + 0.1]
+    heights = [above_height if above else 0, sum(0.13 + 0.16 * count for count in tall), 0.25 * len(lines) + 0.1]
     with canvas(width, sum(heights), title) as drawn:
         parts = drawn.figure.subfigures(3, 1, squeeze=False, height_ratios=[max(h, 1e-3) for h in heights])
         top, middle, bottom = parts[:, 0]
         if above:
             above(top)
-        _draw_table(middle.add_axes((0, 0, 1, 1)), rows, columns, marked)
+        _draw_table(middle.add_axes((0, 0, 1, 1)), cells, columns, tall, marked)
         for i, line in enumerate(lines):
             bottom.text(0.08 / width, 1 - (i + 0.7) * 0.25 / heights[2], verbatim(line))
+    drawn.text = "\n".join([aligned(rows), *notes])
     return drawn
 
 
-def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int],
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """对齐的文字，汉字占两列。"""
+    widths = [max(map(wcswidth, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(cell + " " * (width - wcswidth(cell)) for cell, width in zip(row, widths, strict=True))
+                     .rstrip() for row in rows)
+
+
+def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int], tall: Sequence[int],
                 marked: Collection[tuple[int, int]]) -> None:
-    """表格占满 axes；columns: 各列的宽，单位是半个汉字。"""
+    """表格占满 axes；columns: 各列的宽，单位是半个汉字；tall: 各行几行字。"""
     axes.axis("off")
     cells = [[verbatim(cell) for cell in row] for row in rows]
     table = axes.table(cells, colWidths=[column / sum(columns) for column in columns], cellLoc="left",
@@ -138,6 +156,7 @@ def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int
     table.auto_set_font_size(False)
     for (row, column), cell in table.get_celld().items():
         cell.set(edgecolor="#dddddd", facecolor="#f5f5f5" if row == 0 else "white")
+        cell.set_height(0.13 + 0.16 * tall[row])
         cell.PAD = 0.9 / columns[column]  # 左边空出半个汉字
         if (row, column) in marked:
             cell.get_text().set_color(ORANGE)

@@ -3,7 +3,7 @@
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
+from wcwidth import wcswidth
 
 from helpers.book.official import Band
 from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, canvas, chinese, verbatim
@@ -98,9 +99,21 @@ def _decorate(axes: Axes, title: str) -> None:
 
 def compare_curves(curves: Mapping[str, Sequence[Point]]) -> Picture:
     """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
-    with canvas(8.4, 3.4, "、".join(curves)) as drawn:
+    with canvas(8.4, curves_height(curves), "、".join(curves)) as drawn:
         draw_curves(drawn.figure, curves)
     return drawn
+
+
+def curves_height(names: Iterable[str]) -> float:
+    """`draw_curves` 的图多高，英寸：图例一个字也不截，一行放不下就多几行。"""
+    return 3.2 + 0.2 * _legend(names)[1]
+
+
+def _legend(names: Iterable[str]) -> tuple[int, int]:
+    """图例的 (列数, 行数)，一行至多 105 列，汉字占两列。"""
+    widths = [wcswidth(name) + 8 for name in names]
+    columns = max(1, min(3, len(widths), 105 // max(widths, default=1)))
+    return columns, -(-len(widths) // columns)
 
 
 def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]]) -> None:
@@ -115,8 +128,9 @@ def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]
     _decorate(right, "精度（虚线训练，实线测试）")
     left.set_ylim(bottom=0)
     right.set_ylim(0, 1)
-    figure.legend(loc="lower center", ncols=min(3, len(curves)) or 1, frameon=False, fontsize=9)
-    figure.subplots_adjust(left=0.06, right=0.98, bottom=0.26, top=0.92, wspace=0.16)
+    height = curves_height(curves)
+    figure.legend(loc="lower center", ncols=_legend(curves)[0], frameon=False, fontsize=9)
+    figure.subplots_adjust(left=0.06, right=0.98, bottom=(height - 2.5) / height, top=1 - 0.27 / height, wspace=0.16)
 
 
 class LivePlot:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from wcwidth import wcswidth
 
 from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.checkpoint import checkpoint_file
@@ -284,6 +285,16 @@ def test_the_table_is_short_and_the_picture_has_it(run):
     assert len(lines) <= 8 + len(run.findings) and lines[1].startswith("结果      完成：2/2 轮")
     bundle, _ = run._repr_mimebundle_()
     assert bundle["text/plain"] == "〔图：这次训练〕" and bundle["image/png"].startswith(b"\x89PNG")
+
+
+def test_tables_can_be_had_as_text(run, plan):
+    text = str(compare([run, replace(run, recipe=run.recipe | {"lr": 0.9})]))
+    header, *rows = text.splitlines()
+    assert header.split() == ["网络", "设置", "轮数", "训练精度", "测试精度", "秒", "诊断"] and len(rows) == 2
+    assert [wcswidth(line.split("学习率")[0]) for line in rows] == [wcswidth(header.split("设置")[0])] * 2  # 汉字占两列
+    assert f"{run.last.train_acc:.3f}" in rows[0] and "…" not in text
+    assert [line.split() for line in str(plan).splitlines()][1:3] == [["批量", "256", "32"], ["输入边长", "28", "28"]]
+    assert "批量" in str(plan.preview()) and repr(plan.preview()).startswith("〔图")
 
 
 def test_compare_and_csv(run, tmp_path):

@@ -166,6 +166,14 @@ def test_a_table_grows_with_what_it_holds():
     assert size(notes=["长" * 200])[0] - height > 2 * (size(notes=["短"])[0] - height)  # 折成几行
 
 
+def test_long_cells_are_wrapped():
+    def shape(text):
+        return pixels(table_picture([("", "头"), ("甲", text)], "表", widest=20).png).shape[:2]
+
+    short, long = shape("短"), shape("长" * 35)
+    assert long[1] == short[1] and long[0] - short[0] == pytest.approx(3 * 16, abs=2)  # 一行十个字，四行
+
+
 def test_long_notes_stay_inside():
     height = len(pixels(table().png))
     below = pixels(table(notes=["长，" * 100]).png)[height:]

@@ -102,6 +102,14 @@ def test_plain_python_prints_one_line_an_epoch(capsys):
     assert len(lines) == 4 and lines[0].startswith("第 1/4 轮") and "测试精度" in lines[0]
 
 
+def test_a_long_legend_takes_more_rows_below():
+    def height(names):
+        return len(pixels(compare_curves({name: points(10) for name in names}).png))
+
+    one, three, long = height("甲乙丙"), height("甲乙丙丁戊己庚"), height(["长" * 45, "短" * 45, "也" * 45])
+    assert (one, three, long) == (340, 380, 380)
+
+
 def test_trainings_are_compared_in_one_picture():
     one, both = compare_curves({"甲": points(10)}), compare_curves({"甲": points(10), "乙": []})
     assert both.title == "甲、乙" and one.png != both.png and pixels(both.png).shape == (340, 840, 3)
