@@ -117,8 +117,7 @@ class Explorer(Shown):
         return self.training, self.model.label(self.values)
 
     def _refresh(self) -> None:
-        values, book = self.values, self.model.book_table
-        self.note.value = ""
+        values, book, note = self.values, self.model.book_table, ""
         try:
             table = self.model.table(values)
         except ShapeError as error:
@@ -126,8 +125,9 @@ class Explorer(Shown):
         except Exception as error:  # 包括网络函数自己抛出的：都要说出来，下一次移动照常
             self.table.value = f"<p>{red(first_line(error))}</p>"
         else:
-            self.table.value = f"<p>{self.model.compare(table)}</p>{table.html(book)}"
-            self.note.value = _note(self.model, values, self.reduce.value)
+            self.table.value = f"<p>{self.model.compare(table)}</p>{table.html(book)}"  # 先看到表，再算内存
+            note = _note(self.model, values, self.reduce.value)
+        self.note.value = note
 
     def __repr__(self) -> str:
         return f"Explorer({self.plan.name}, {self.plan.book.shape})"

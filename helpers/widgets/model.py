@@ -86,22 +86,32 @@ def _shrink(name: str, value: Any, was: Any, now: Any) -> Any:
     """滑块上的一项，训练时用多少；was: 书上的，now: 计划的。
 
     没有移动过就是计划的。移动过的：边长至多是计划的；别的数按比例，书上的一半就是计划的一半；不是数的照滑块。
+    计划加大了的是除数（如 ratio），再大网络就窄到没有通道了：比书上大的，至少是计划的，不再按比例。
     """
     if plain(value) == plain(was):
         return now
     if name == "size":
         return min(value, now)
-    return _scale(value, was, now)
+    return max(value, now) if _divides(was, now) and value > was else _scale(value, was, now)
 
 
 def _grow(name: str, value: Any, was: Any, now: Any) -> Any:
     """反过来：训练时用了这么多，滑块在哪里。"""
     if plain(value) == plain(now):
         return was
-    return value if name == "size" else _scale(value, now, was)
+    return value if name == "size" or (_divides(was, now) and value > now) else _scale(value, now, was)
+
+
+def _divides(was: Any, now: Any) -> bool:
+    return _counts(was) and now > was
+
+
+def _counts(value: Any) -> bool:
+    """是可以按比例的数。"""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value != 0
 
 
 def _scale(value: Any, was: Any, now: Any) -> Any:
-    if isinstance(was, bool) or not isinstance(was, int | float) or was == 0:
+    if not _counts(was):
         return value
     return max(1, round(value * now / was)) if isinstance(was, int) else value * now / was

@@ -49,6 +49,19 @@ def test_what_was_moved_is_reduced_in_proportion_and_the_size_at_most_to_the_pla
     assert all(settings[name] == value for name, value in moved.items() if name not in model.reduced)
 
 
+def divided(ratio=4):
+    """像 VGG 那样，通道数除以 ratio。"""
+    return nn.Sequential(nn.Conv2d(1, 64 // ratio, 3))
+
+
+@pytest.mark.parametrize("ratio, trained", [(1, 8), (2, 16), (3, 24), (4, 32), (8, 32), (32, 32), (64, 64)])
+def test_a_divisor_is_never_scaled_past_the_plans(ratio, trained):
+    model = Model(budget(divided).change(ratio=32), ["ratio"])
+    settings = model.training({"ratio": ratio}).settings
+    assert settings["ratio"] == trained
+    assert model.training(*model.values_of(settings)).settings == settings
+
+
 def test_nothing_is_reduced_when_asked_not_to(model):
     assert model.training(model.start | {"c2": 64}, reduce=False) == model.at(model.start | {"c2": 64})
 
