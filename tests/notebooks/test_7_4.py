@@ -1,4 +1,4 @@
-"""7.4 NiN：形状、感受野、边长；1×1 卷积就是逐像素的全连接层；塌缩时梯度为零；学得会、走得对。"""
+"""7.4 NiN：形状、感受野、边长；1×1 卷积就是逐像素的全连接层；死了的类别；大画布上的类别图；学得会、走得对。"""
 
 import math
 
@@ -64,9 +64,99 @@ def test_a_dead_last_relu_stops_every_gradient_and_without_it_they_flow():
     loss.backward()
     assert loss.item() == pytest.approx(math.log(10), rel=1e-6)
     assert all(not p.grad.any() for p in net.parameters())
-    net[-3] = net[-3][:-1]
+    open_ended = section.without_last_relu(net)
+    F.cross_entropy(open_ended(X), y).backward()
+    assert all(p.grad.any() for p in net[-3][-2].parameters())  # 权重还是原来的那些
+
+
+def test_a_class_lives_if_one_place_of_one_image_is_positive():
+    net, X = nin(8, 16, 32).apply(xavier), torch.rand(5, 1, 99, 99)
+    last = net[-3][-2]
+    with torch.no_grad():
+        last.bias[:3], last.bias[3:] = -1e3, 1e3
+    assert section.living(net, X).tolist() == [False] * 3 + [True] * 7
+    with torch.no_grad():  # 只在一张图上的一格大于 0
+        last.bias[0] = 0
+        before = net.eval()[:-3](X)
+        scores = last(net[-3][:-2](before))[:, 0]
+        top = scores.flatten().topk(2).values
+        last.bias[0] = -(top[0] + top[1]) / 2
+    assert section.living(net, X)[0] and net.training is False
+
+
+def test_a_dead_class_may_come_back_while_another_lives():
+    """死了的类自己的权重没有梯度，前面各层有。"""
+    torch.manual_seed(0)
+    net, X, y = nin(8, 16, 32).apply(section.awake), torch.rand(20, 1, 67, 67), torch.arange(20) % 10
+    last = net[-3][-2]
+    with torch.no_grad():
+        last.bias[0] = -1e3
     F.cross_entropy(net(X), y).backward()
-    assert all(p.grad.any() for p in net[-3][-1].parameters())
+    assert not last.weight.grad[0].any() and last.bias.grad[0] == 0
+    assert last.weight.grad[1:].any() and all(p.grad.any() for p in net[0][0].parameters())
+
+
+def test_awake_lets_every_class_start_alive():
+    X = fashion_mnist(size=67, images=100, device="cpu")[0]
+    for seed in range(5):
+        torch.manual_seed(seed)
+        net = nin(16, 32, 64).apply(section.awake)
+        assert section.living(net, X.scale(X.X)).all()
+
+
+def test_the_same_shuffle_for_every_image_and_channel():
+    X = torch.arange(2 * 3 * 4 * 4.0).reshape(2, 3, 4, 4)
+    mixed = section.shuffled(X, seed=1)
+    assert torch.equal(mixed, section.shuffled(X, seed=1)) and not torch.equal(mixed, section.shuffled(X, seed=2))
+    assert torch.equal(mixed[0, 0].flatten().sort().values, X[0, 0].flatten())
+    assert all(torch.equal(mixed[n, c] - X[n, c, 0, 0], mixed[0, 0]) for n in range(2) for c in range(3))
+
+
+def test_only_the_wider_window_notices_a_shuffle():
+    X = torch.rand(4, 1, 14, 14)
+    one, three = section.conv_net(1), section.conv_net(3)
+    assert torch.allclose(one(X), one(section.shuffled(X, 0)), atol=1e-5)
+    assert not torch.allclose(three(X), three(section.shuffled(X, 0)), atol=1e-4)
+
+
+def test_a_cell_of_the_class_maps_looks_around_the_pixel_that_the_text_names():
+    """第 k 格以第 33 + 32k 个像素为中心：对着梯度。"""
+    net, canvas = nin(4, 4, 4).eval(), torch.rand(1, 1, 396, 396, requires_grad=True)
+    for p in net.parameters():
+        p.data.abs_()  # 没有一个 ReLU 断开
+    for pool in (net[1], net[3], net[5]):
+        pool.register_forward_hook(lambda pool, args, _: F.avg_pool2d(args[0], 3, 2))  # 梯度流到窗口里的每一格
+    maps = net[:-2](canvas)
+    maps[0, :, 5, 6].sum().backward()
+    rows, columns = canvas.grad[0, 0].nonzero().T
+    assert maps.shape[-1] == 11
+    assert (rows.min() + rows.max()) / 2 == 33 + 32 * 5 and (columns.min() + columns.max()) / 2 == 33 + 32 * 6
+    assert rows.max() - rows.min() + 1 == 195
+
+
+class Spot(nn.Module):
+    """假的 NiN：类别图是输入在各格中心的值；第 answer 类加倍。"""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def __getitem__(self, part):
+        return self
+
+    def forward(self, canvas):
+        maps = canvas[:, :, 33::32, 33::32][:, :, :11, :11].repeat(1, 10, 1, 1)
+        maps[:, self.answer] *= 2
+        return maps
+
+
+def test_pointing_counts_hits_inside_the_garment():
+    half = fashion_mnist(size=99, images=100, device="cpu")[1]
+    half.X = torch.full_like(half.X[:1].repeat(40, 1, 1, 1), 255)
+    half.y = torch.arange(40) % 2
+    found = section.pointed(Spot(1), half, seed=0, count=40)
+    assert found["落在衣服里"] == 1 and found["认对"] == 0.5
+    assert found["衣服占的格子"] == pytest.approx(9 / 121, abs=0.02)  # 99 像素里有三格左右，一边 11 格
 
 
 def test_sixty_four_images_can_be_learned_by_heart():
