@@ -51,7 +51,7 @@ class Tracker:
             return
         strange = any(before[id(tensor)] for tensor in tensors(kwargs))
         for tensor in tensors(out):
-            sight = None if op in CONSTANTS else UNKNOWN if strange else _follow(op, args, tensor, self.look)
+            sight = None if op in CONSTANTS else UNKNOWN if strange else _follow(op, args, tensor, self.look).checked()
             if before.get(id(tensor), sight) != sight:  # 就地改写：共用这块存储的别的张量也变了
                 self._writes[storage_id(tensor)] = tensor.untyped_storage(), self._written(tensor) + 1
             self._set(tensor, sight)
@@ -64,7 +64,7 @@ class Tracker:
     def field(self, X: Tensor | None) -> Field:
         """X 的感受野；(B, n) 的向量是一个位置。"""
         sight = (self.look(X) if X is not None else None) or UNKNOWN
-        return (sight.gathered([1]) if X is not None and X.dim() == 2 else sight).field()
+        return (sight.gathered([X.dim() - 1]) if X is not None and X.dim() < 3 else sight).field()
 
     def _set(self, X: Tensor, sight: Sight | None) -> None:
         X.sight = sight, self._written(X)  # pyright: ignore[reportAttributeAccessIssue]  张量上没有这一项，是我们记的
@@ -141,8 +141,13 @@ def _steps(X: Tensor, sliding: Window) -> dict[int, Sequence[int]]:
 def _slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> Sight:
     """窗口滑过最后几维。"""
     steps = _steps(X, sliding)
-    if not sight.even and any(step[1] > 1 and not sight.along(dim) for dim, step in steps.items()):
-        return UNKNOWN
+    for dim, (kernel, stride, padding, dilation) in steps.items():
+        if sight.along(dim):
+            continue
+        starts = range(0, out.shape[dim] * stride, stride)  # 每个窗口的第一格，从填充的数起
+        used = any(0 <= first + tap * dilation - padding < X.shape[dim] for first in starts for tap in range(kernel))
+        if not used or (stride > 1 and not sight.even):  # 只有填充，或者只取几个通道
+            return UNKNOWN
 
     def slid(axis: Axis, place: Place) -> Axis | None:
         return axis.slid(Place(place.dim, 1, out.shape[place.dim]), *steps[place.dim])
@@ -195,8 +200,10 @@ def _pad(edge: Callable[[int, int], int]) -> Rule:
         X, pads = args[:2]
         sides = {X.dim() - 1 - i: pads[2 * i:2 * i + 2] for i in range(len(pads) // 2) if any(pads[2 * i:2 * i + 2])}
         others = [dim for dim in sides if not sight.along(dim)]
-        if 0 in others or (not sight.even and any(min(sides[dim]) < 0 for dim in others)):
-            return UNKNOWN
+        for dim in others:
+            cut = sum(min(side, 0) for side in sides[dim])
+            if dim == 0 or X.shape[dim] + cut <= 0 or (cut and not sight.even):  # 只剩填充，或者只取几个通道
+                return UNKNOWN
         padded = sight.alone(X.shape, lambda axis, place: axis.cut(
             Place(place.dim, 1, out.shape[place.dim]), -sides[place.dim][0], edge), sides)
         return padded._replace(even=sight.even and not others)

@@ -63,6 +63,10 @@ class Sight(NamedTuple):
         return self.each(lambda axis, place: axis if old[place.dim] == new[place.dim + shift] else axis.gathered()
                          ).moved(lambda dim: dim + shift)
 
+    def checked(self) -> "Sight":
+        """一个方向上全是填充，就什么也看不到，两个方向都没有什么可说。"""
+        return self if all(axis is None or axis.seen for axis in self.axes) else UNKNOWN
+
     def field(self) -> Field:
         """一个位置看得到多高、多宽。"""
         height, width = (axis and axis.side() for axis in self.axes)
