@@ -68,8 +68,7 @@ def planned(section: str, options: argparse.Namespace, changes: dict[str, Any]) 
         return plan.change(**changes)
     if "images" in changes:
         raise ValueError("--data 用文件夹里的全部图片，不能再给 --images。")
-    low, high = input_sizes(plan.meta(), plan.shape)
-    size = 224 if low <= 224 <= (high or 224) else plan.size  # 论文里的大小；LeNet 只走得通 28
+    size = 224 if 224 in input_sizes(plan.meta(), plan.shape) else plan.size  # 论文里的大小；LeNet 只走得通 28
     return plan.on(options.data).change(**{"size": size} | changes)
 
 

@@ -184,8 +184,8 @@ def _costs(net: nn.Module, train: Split) -> tuple[int, int]:
         table = trace(net, (1, train.channels, train.size, train.size))
     except Exception as error:
         try:
-            with torch.no_grad(), evaluating(net):
-                net.to(train.device)(next(train.some(train.batch_size)))
+            with torch.no_grad(), evaluating(net.to(train.device)):
+                net(next(train.some(train.batch_size)))
         except Exception:
             raise error from None
         return _count_params(net), 0

@@ -1,28 +1,144 @@
 """借用一个网络：拿来，用，还原。"""
 
+import copy
+import random
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+_MAPS = {dict, OrderedDict, defaultdict, Counter}
+_LISTS = {list, deque}
+_STATES = {set, bytearray, np.ndarray, np.random.Generator, np.random.RandomState, random.Random}  # 里面没有张量
+_Attributes = tuple[dict[str, Any], dict[str, Any]]  # 一个模块的 __dict__，和其中该有的内容
+
+
+class Loan:
+    """借来运行的网络：运行时用的是替身，离开 with 后每个模块的每个属性都是原来的，一个也没有动过。
+
+    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块；
+    forward 里新建的层、挂上的钩子、追加的记录，都落在替身上。别的对象不另存。
+    Lazy 层运行一次就变成别的类，还不了原：抛出 ValueError。
+    """
+
+    def __init__(self, net: nn.Module):
+        if any(is_lazy(tensor) for tensor in [*net.parameters(), *net.buffers()]):
+            raise ValueError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
+        self.net, self.training = net, False
+        self.twins: dict[int, Any] = {}  # 原来的对象的 id 到它的替身
+        self._modes = [(module, module.training) for module in net.modules()]
+        self._original = [(vars(module), dict(vars(module))) for module in _reachable(net)]
+        self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
+
+    def dress(self, convert: Callable[[Tensor], Tensor], training: bool = False) -> None:
+        """张量的替身由 convert 造，参数的替身也会是参数；网络是 training 或 eval 模式。下一次 `reset` 起有效。"""
+        self._convert, self.training = convert, training
+
+    def reset(self) -> None:
+        """换上新的替身：上一次运行留下的都抹掉。"""
+        self.twins = {}
+        for attributes, contents in self._original:
+            attributes.clear()
+            attributes.update({name: self._twin(value) for name, value in contents.items()})
+        self.net.train(self.training)
+
+    def signature(self) -> list[Any]:
+        """此刻每个模块有哪些属性，列表和字典里有什么；前后相同，就是没有人改过它们。"""
+        attributes = [[(name, id(value)) for name, value in worn.items()] for worn, _ in self._original]
+        return attributes + [[(*map(id, twin.values()),) if isinstance(twin, dict) else (*map(id, twin),)]
+                             for twin in self.twins.values() if isinstance(twin, dict | list | deque)]
+
+    def _twin(self, value: Any) -> Any:
+        """一个属性的替身；同一个对象的替身也是同一个。"""
+        kind: Any = type(value)
+        if not (kind in _CONTAINERS or isinstance(value, Tensor)):
+            return value
+        if id(value) not in self.twins:
+            # 先记下再填里面的：列表可以装着自己
+            self.twins[id(value)] = twin = self._empty_twin(value, kind)
+            if isinstance(value, dict) and kind in _MAPS:
+                twin.update({name: self._twin(item) for name, item in value.items()})
+            elif kind in _LISTS:
+                twin.extend(map(self._twin, value))
+        return self.twins[id(value)]
+
+    def _empty_twin(self, value: Any, kind: type) -> Any:
+        if kind is tuple:
+            items = tuple(map(self._twin, value))
+            return value if all(map(lambda a, b: a is b, items, value)) else items
+        if kind in _MAPS or kind in _LISTS:
+            twin = copy.copy(value)
+            twin.clear()
+            return twin
+        return copy.deepcopy(value) if kind in _STATES else _like(value, self._convert(value))
+
+    def __enter__(self) -> "Loan":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for attributes, contents in self._original:
+            attributes.clear()
+            attributes.update(contents)
+        for module, was in self._modes:
+            if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
+                module.training = was
+
+
+_CONTAINERS = _MAPS | _LISTS | _STATES | {tuple}
+
+
+def _like(tensor: Tensor, twin: Tensor) -> Tensor:
+    """参数的替身也是参数。"""
+    if twin is tensor or not isinstance(tensor, nn.Parameter):
+        return twin
+    return nn.Parameter(twin, requires_grad=tensor.requires_grad)
+
+
+def _reachable(net: nn.Module) -> list[nn.Module]:
+    """网络里的模块，连同只放在列表、字典里的；torch.jit 的模块除外，它们没有 Python 的属性可还。"""
+    found: dict[int, Any] = {}
+
+    def visit(value: Any) -> None:
+        if id(value) in found or not (isinstance(value, nn.Module) or type(value) in _CONTAINERS):
+            return
+        if isinstance(value, nn.Module):
+            if isinstance(value, torch.jit.ScriptModule):
+                return
+            found[id(value)] = value
+            for item in vars(value).values():
+                visit(item)
+        else:
+            found[id(value)] = value
+            for item in value.values() if type(value) in _MAPS else value if type(value) not in _STATES else ():
+                visit(item)
+    visit(net)
+    return [value for value in found.values() if isinstance(value, nn.Module)]
 
 
 @contextmanager
-def mode(net: nn.Module, training: bool) -> Iterator[None]:
-    """在这个 with 里 net 处于训练模式或 eval 模式；离开后每个模块还原。"""
-    modes = [(module, module.training) for module in net.modules()]
-    net.train(training)
-    try:
+def _evaluating(net: nn.Module, convert: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    with Loan(net) as loan:
+        loan.dress(convert)
+        loan.reset()
         yield
-    finally:
-        for module, was in modes:
-            module.training = was
 
 
 def evaluating(net: nn.Module) -> AbstractContextManager[None]:
-    """在这个 with 里 net 处于 eval 模式（暂退法关闭，批量规范化用运行统计量）；离开后每个模块还原。"""
-    return mode(net, training=False)
+    """在这个 with 里 net 处于 eval 模式（暂退法关闭，批量规范化用运行统计量）；离开后还原，见 `Loan`。
+
+    参数是它自己的，数值不另存（大的网络要占一倍内存）；随机数走到哪里就是哪里。
+    """
+    return _evaluating(net, lambda tensor: tensor if isinstance(tensor, nn.Parameter) else tensor.detach().clone())
+
+
+def copied(net: nn.Module) -> AbstractContextManager[None]:
+    """同 `evaluating`，参数也是副本。"""
+    return _evaluating(net, lambda tensor: tensor.detach().clone())
 
 
 @contextmanager
@@ -59,8 +175,12 @@ def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
     """给出一个函数：第一次调用它时记住随机数走到哪里，离开 with 后倒回那里；没有调用过就不倒。
 
     device: 除了 CPU 的随机数，还记这块 GPU 的。不在进入时就记：另一个线程可能正在训练，不该倒回它的随机数。
+    Python 和 NumPy 的随机数进入时就记，训练用不到它们。
     """
+    python, numpy = random.getstate(), np.random.get_state()
     with ExitStack() as undo:
+        undo.callback(np.random.set_state, numpy)
+        undo.callback(random.setstate, python)
         remembered = False
 
         def remember() -> None:
@@ -69,37 +189,3 @@ def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
                 undo.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
                 remembered = True
         yield remember
-
-
-class Loan:
-    """借来运行的网络；离开 with 后，每个模块的权重、统计量、模式和随手存下的属性都原样归还。"""
-
-    def __init__(self, net: nn.Module):
-        # 每个模块的 __dict__ 和其中该有的内容
-        self._original = [(vars(module), dict(vars(module))) for module in net.modules()]
-        self._dressed = self._original
-
-    def dress(self, convert: Callable[[Tensor], Tensor]) -> None:
-        """换装：每个参数和缓冲区换成 convert(它)，模块都是 eval 模式；下一次 `reset` 起有效。"""
-        def dressed(contents: dict[str, Any], kind: str) -> dict[str, Tensor | None]:
-            return {name: tensor if tensor is None else convert(tensor) for name, tensor in contents[kind].items()}
-
-        self._dressed = [(attributes, contents | {"training": False} | {
-            kind: dressed(contents, kind) for kind in ("_parameters", "_buffers")})
-            for attributes, contents in self._original]
-
-    def reset(self) -> None:
-        """回到刚换好装的样子：上一次运行留下的都抹掉。"""
-        _put(self._dressed)
-
-    def __enter__(self) -> "Loan":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        _put(self._original)
-
-
-def _put(state: list[tuple[dict, dict]]) -> None:
-    for attributes, contents in state:
-        attributes.clear()
-        attributes.update(contents)

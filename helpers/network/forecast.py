@@ -1,13 +1,16 @@
 """训练之前就知道要多少内存；什么也不训练。"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from helpers.arguments import between
 from helpers.machine.device import GB, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
-from helpers.network.borrow import mode
-from helpers.network.dispatch import Watcher, storage_id
+from helpers.network.dispatch import storage_id
+from helpers.network.layer import Shape
+from helpers.network.walk import checked_shape, walking
 
 _MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
 
@@ -77,42 +80,35 @@ class Forecast:
         return "\n".join(f"{name}：{value}" for name, value in self.rows())
 
 
-def forecast(net: nn.Module, shape: tuple[int, ...], batch_size: int, *, dtype: torch.dtype | None = None) -> Forecast:
-    """训练 net 要多少内存；什么也不分配，什么也不训练。
+def forecast(net: nn.Module, shape: Sequence[int], batch_size: int, *, dtype: torch.dtype | None = None) -> Forecast:
+    """训练 net 要多少内存；什么也不训练，用完 net 一点没变。
 
     net: 在哪个设备上都行，meta 也行；shape: 输入形状 (B, C, H, W)，B 不起作用。
     dtype: 卷积和矩阵乘法的精度；默认是这台机器上训练用的。
+    形状走不通时抛出 ShapeError，别的同 `trace`。
     """
-    dtype = dtype or fast_dtype(pick_device())
-    tensors = dict(net.named_parameters()) | dict(net.named_buffers())
-    saved = _saved(net, tensors, shape, dtype)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    parameters = sum(p.numel() for p in net.parameters())
-    return Forecast(batch_size, dtype, weights, gradients=4 * parameters,
-                    copies=0 if dtype == torch.float32 else 2 * parameters,
-                    per_sample=sum(saved), largest=max(saved))
+    dtype, batch_size = dtype or fast_dtype(pick_device()), between("batch_size", batch_size, 1)
+    saved = _saved(net, (2, *checked_shape(shape)[1:]), dtype)  # 两个样本：批量规范化在训练时不接受一个
+    parameters = [*net.parameters()]
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in (*parameters, *net.buffers()))
+    count = sum(p.numel() for p in parameters)
+    return Forecast(batch_size, dtype, weights, gradients=4 * sum(p.numel() for p in parameters if p.requires_grad),
+                    copies=0 if dtype == torch.float32 else 2 * count, per_sample=sum(saved), largest=max(saved))
 
 
-def _saved(net: nn.Module, tensors: dict[str, Tensor], shape: tuple[int, ...], dtype: torch.dtype) -> list[float]:
-    """为反向传播存下的每个张量，每个样本占多少字节；输入也算，net 的权重和统计量（tensors）不算。
+def _saved(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
+    """为反向传播存下的每个张量，每个样本占多少字节；输入也算，net 自己的张量不算。
 
-    这是 PyTorch 自己报的：在 meta 设备上走一次前向，用 saved_tensors_hooks 看它存下哪些张量。
+    这是 PyTorch 自己报的：走一次前向，用 saved_tensors_hooks 看它存下哪些张量。
     """
-    twins = {name: _twin(tensor, dtype) for name, tensor in tensors.items()}
-    own = {storage_id(twin) for twin in twins.values()}
-    X = torch.zeros(2, *shape[1:], device="meta", dtype=dtype)  # 两个样本：批量规范化在训练时不接受一个
-    kept = {storage_id(X): X.untyped_storage()}
+    kept = {}
 
     def keep(tensor: Tensor) -> None:
         # 不返回张量：它与计算图会互相抓着，永远放不掉；这里不走反向，用不到它
         kept[storage_id(tensor)] = tensor.untyped_storage()
 
-    with mode(net, training=True), Watcher(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        torch.func.functional_call(net, twins, (X,))
-    return [storage.nbytes() / 2 for key, storage in kept.items() if key not in own]
-
-
-def _twin(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """形状相同的 meta 张量；小数换成 dtype。"""
-    twin = torch.empty(tensor.shape, device="meta", dtype=dtype if tensor.is_floating_point() else tensor.dtype)
-    return twin.requires_grad_(tensor.requires_grad)
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with walking(net, depth=1, training=True, dtype=dtype) as walk, hooks:
+        walk(shape)
+        kept[storage_id(walk.image)] = walk.image.untyped_storage()
+        return [storage.nbytes() / shape[0] for key, storage in kept.items() if key not in walk.own]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helpers.network.borrow import Loan, evaluating, hooked, rewinding
+from helpers.network.borrow import copied, hooked, rewinding
 from helpers.network.dispatch import Watcher, aten, storage_id, tensors
 
 _VIEWS = {aten.as_strided, aten.alias, aten.detach}
@@ -69,7 +69,7 @@ def record(net: nn.Module, X: Tensor) -> Recording:
     home = owned[0].device if owned else X.device
     X = X.detach().to(home)
     with ExitStack() as undo:
-        for each in (torch.inference_mode(False), torch.no_grad(), Loan(net), evaluating(net)):
+        for each in (torch.inference_mode(False), torch.no_grad(), copied(net)):
             undo.enter_context(each)
         recorder = _Recorder(net, X, undo.enter_context(rewinding(home)))
         undo.enter_context(hooked(recorder.names, enter=recorder.enter, leave=recorder.leave))

@@ -1,24 +1,32 @@
 """形状走不通时说什么：停在哪里，毛病是什么，怎么改。"""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, NamedTuple
 
 from torch import nn
 
-from helpers.network.dispatch import POOLS, PRODUCTS, Convolution, aten, tensors
+from helpers.network.dispatch import POOLS, PRODUCTS, Convolution, aten, tensors, window
 from helpers.network.layer import Layer, Shape
+from helpers.network.sizes import Sizes
 
 # 毛病的种类：(毛病, 改法)；{have} 是来的，{want} 是要的
 _SENTENCES = {
     "channels": ("卷积要 {want} 个通道，来的是 {have} 个", "把 in_channels 改成 {have}"),
+    "empty": ("它的输入或输出是 0 个通道", "把它的 in_channels 和 out_channels（网络的宽度）都改成正整数"),
     "window": ("放不下 {want} 的窗口", "减小窗口、步幅"),
     "flatten": ("它要最后一维是 {want}", "在它前面加 nn.Flatten()"),
     "features": ("它要最后一维是 {want}", "把 in_features 改成 {have}"),
+    "view": ("view 要每个样本有 {want} 个数，来的是 {have} 个", "把 {want} 改成 {have}，或者换成 nn.Flatten()"),
+    "reshape": ("view 要排成 {want}，来的一共是 {have} 个数", "让这几个数的积等于 {have}"),
     "norm": ("它要 {want} 个通道", "把 num_features 改成 {have}"),
     "shapes": ("{have} 合不起来", "让它们的通道数、高和宽一致"),
     "other": ("{have}", "照这句话检查这一层"),
 }
+_CHANGES = {"small": "加大", "large": "减小", None: "改变"}
+_INVALID = re.compile(r"shape '\[(.*)\]' is invalid for input of size (\d+)")
 _NORMS = (nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
           | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
 
@@ -27,16 +35,24 @@ _NORMS = (nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
 class Fault:
     """一层为什么走不通。
 
-    kind: "channels" 卷积的通道数不合，"window" 输入比窗口小，"flatten" 全连接层前面没有展平，"features" 全连接层的
-        输入个数不合，"norm" 规范化的通道数不合，"shapes" 几个形状合不起来，"other" 别的，照抄 PyTorch 的话。
+    kind: "channels" 卷积的通道数不合，"empty" 通道是 0 个，"window" 输入比窗口小，"flatten" 全连接层前面没有展平，
+        "features" 全连接层的输入个数不合，"view" 展平的个数不合，"reshape" 别的形状排不成，"norm" 规范化的通道数不合，
+        "shapes" 几个形状合不起来，"other" 别的，照抄 PyTorch 的话。
     have, want: 来的和要的，个数或者形状；合不起来的几个形状都在 have 里。
-    direction: 输入 "small"（太小）还是 "large"（太大）；与大小无关就是 None。
+    direction: 输入 "small"（太小）还是 "large"（太大）；说不准是 None。
     """
 
     kind: str
     have: Any = None
     want: Any = None
     direction: str | None = None
+
+    @property
+    def sized(self) -> bool:
+        """换一个边长，也许就走得通。"""
+        if self.kind == "shapes":
+            return len({shape[2:] for shape in self.have}) > 1
+        return self.kind not in ("channels", "empty", "flatten", "norm")
 
     @property
     def symptom(self) -> str:
@@ -65,10 +81,10 @@ class ShapeError(ValueError):
     """形状走不通。
 
     shape: 输入形状；fault: 毛病；place: 停在哪一层，还没有进入任何一层就是 None；layers: 走通的几层，没有就是空的。
-    sizes: (最小, 最大) 走得通的边长，见 `input_sizes`；与大小无关，或者没有一个走得通，就是 None。
+    sizes: 走得通的边长，见 `input_sizes`；与大小无关，或者没有一个走得通，就是 None。
     """
 
-    sizes: tuple[int, int | None] | None = None
+    sizes: Sizes | None = None
 
     def __init__(self, shape: Shape, fault: Fault, place: Place | None, layers: Sequence[Layer]):
         super().__init__(shape, fault, place, layers)
@@ -88,15 +104,9 @@ class ShapeError(ValueError):
             shapes = f"{self.last.in_shape} → {self.last.out_shape}"
             last = f"最后走通的是第 {self.last.name} 层 {self.last.kind}：{shapes}。"
         if self.sizes is not None:
-            remedy = f"{'加大' if self.fault.direction == 'small' else '减小'}输入的高和宽，或者{remedy}"
-            sizes = f"高和宽相等时，这个网络走得通的边长是 {describe_sizes(self.sizes)}。"
+            remedy = f"{_CHANGES[self.fault.direction]}输入的高和宽，或者{remedy}"
+            sizes = f"高和宽相等时，这个网络走得通的边长是 {self.sizes.describe()}。"
         return f"输入 {self.shape} 走不通：{where}{self.fault.symptom}。请{remedy}。{last}{sizes}"
-
-
-def describe_sizes(sizes: tuple[int, int | None]) -> str:
-    """走得通的边长，写成一句话里的一段，如「193 到 224」。"""
-    low, high = sizes
-    return f"{low} 以上" if high is None else f"{low} 到 {high}" if low < high else f"{low}"
 
 
 def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Module | None = None,
@@ -110,25 +120,47 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
     op, args = running or nowhere
     came = received or ()
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
-    if op is aten.convolution:
-        return _convolution(Convolution(*args))
-    if op in POOLS or op is aten.reflection_pad2d:
+    if op is aten.convolution and (fault := _convolution(Convolution(*args))):
+        return fault
+    if op is aten.reflection_pad2d or (op in POOLS and _too_small(op, args)):
         return Fault("window", shapes[0], tuple(args[1]), "small")
+    if invalid := _INVALID.search(str(error)):  # reshape 自己查，不经过任何运算
+        return _reshape([int(size) for size in invalid[1].split(",")], int(invalid[2]), came)
     if op in PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
         return _product(shapes[-2][-1], shapes[-1][-2], isinstance(module, nn.Linear) and len(came) == 4)
     if isinstance(module, _NORMS) and len(came) > 1 and came[1] != module.num_features:
         return Fault("norm", came[1], module.num_features)
-    if len(set(shapes)) > 1:
+    if op is not aten.convolution and len(set(shapes)) > 1:
         return Fault("shapes", tuple(shapes))
     return Fault("other", f"{type(error).__name__}：{error}".splitlines()[0])
 
 
-def _convolution(call: Convolution) -> Fault:
+def _convolution(call: Convolution) -> Fault | None:
     have = call.X.shape[1]
     want = call.weight.shape[0] if call.transposed else call.weight.shape[1] * call.groups
+    if 0 in call.weight.shape[:2]:
+        return Fault("empty", have, want)
     if have != want:
         return Fault("channels", have, want)
-    return Fault("window", tuple(call.X.shape), tuple(call.weight.shape[2:]), "small")
+    if call.transposed or _too_small(aten.convolution, call):
+        return Fault("window", tuple(call.X.shape), tuple(call.weight.shape[2:]), "small")
+    return None
+
+
+def _too_small(op: Any, args: tuple) -> bool:
+    """填充之后还放不下一个窗口。"""
+    kernel, _, padding, dilation = window(op, args)
+    sizes = args[0].shape[-len(kernel):]
+    return any(size + 2 * p < (k - 1) * d + 1 for size, k, p, d in zip(sizes, kernel, padding, dilation, strict=True))
+
+
+def _reshape(want: list[int], have: int, came: Shape) -> Fault:
+    """have 个数排不成 want；came: 这一层收到的形状，第 0 维是批量。"""
+    batch = came[0] if came else 1
+    direction = "small" if have < abs(prod(want)) * (batch if want[0] == -1 else 1) else "large"
+    if len(want) == 2 and want[0] in (-1, batch) and have % batch == 0:
+        return Fault("view", have // batch, want[1], direction)
+    return Fault("reshape", have, tuple(want), direction)
 
 
 def _product(have: int, want: int, unflattened: bool) -> Fault:

@@ -1,14 +1,15 @@
 """逐层的形状、参数、乘加次数和感受野。"""
 
+from collections.abc import Sequence
 from html import escape
 
 from torch import nn
 from wcwidth import wcswidth
 
 from helpers.network.input_sizes import find_sizes
-from helpers.network.layer import Layer, Shape
+from helpers.network.layer import Layer
 from helpers.network.shape_errors import ShapeError
-from helpers.network.walk import walking
+from helpers.network.walk import checked_shape, walking
 
 
 class Trace(list[Layer]):
@@ -48,20 +49,22 @@ class Trace(list[Layer]):
         return f"<table>{''.join(lines)}</table>"
 
 
-def trace(net: nn.Module, shape: Shape, depth: int = 1) -> Trace:
+def trace(net: nn.Module, shape: Sequence[int], depth: int = 1) -> Trace:
     """让一个形状走过网络，返回逐层清单：在 meta 设备上走一遍，不分配内存，也不做计算。
 
     net: 在 CPU、CUDA 或 meta 设备上都可以；网络的权重、模式和统计量都不改变。
     shape: 输入形状 (B, C, H, W)；数值类型与网络的权重相同。
     depth: 展开几层子模块；1 是网络的直接子模块，没有子模块的模块不再展开。
-    形状走不通时抛出 ShapeError（一种 ValueError），写明哪一层、前后形状和改法。
+    形状走不通时抛出 ShapeError（一种 ValueError），写明哪一层、前后形状和改法；net、shape 或 depth 不对时抛出
+    TypeError 或 ValueError。
     """
+    shape = checked_shape(shape)
     with walking(net, depth) as walk:
         try:
             meter = walk(shape)
         except ShapeError as error:
-            if error.fault.direction is not None:
-                error.sizes = find_sizes(walk, shape)
+            if error.fault.sized:
+                error.sizes = find_sizes(walk, shape, min(1024, max(256, 2 * max(shape[2:], default=0))))
             raise
     return Trace(meter.layers, sum(p.numel() for p in net.parameters()), meter.macs)
 

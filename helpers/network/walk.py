@@ -1,65 +1,125 @@
 """让一个形状走过网络：先在 meta 设备上，不分配内存，也不做计算；一路记下每一层。"""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parameter import is_lazy
 
+from helpers.arguments import between, brief, instance, whole
 from helpers.network.borrow import Loan, hooked, rewinding
-from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, tensors
+from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, storage_id, tensors
 from helpers.network.layer import Layer, Shape
 from helpers.network.receptive_field import Tracker
 from helpers.network.shape_errors import Place, ShapeError, diagnose
 
 
 @contextmanager
-def walking(net: nn.Module, depth: int) -> Iterator[Callable[[Shape], "Meter"]]:
-    """借网络一用，给出一个函数：让一个形状走一趟，返回记录，走不通就抛出 ShapeError。
+def walking(net: nn.Module, depth: int, *, training: bool = False,
+            dtype: torch.dtype | None = None) -> Iterator["Walk"]:
+    """借网络一用，给出一趟怎样走；离开 with 后（出错也一样）网络和随机数都回到原来的样子。
 
-    离开 with 后（出错也一样）网络和随机数都回到原来的样子。depth 见 `trace`。还没有形状的 Lazy 层抛出 ValueError。
+    depth: 见 `trace`；training: 在训练模式下走，求导数；dtype: 小数换成这个精度，默认不换。
+    net 不是网络、看不到里面（torch.jit）时抛出 TypeError；有 Lazy 层、depth 是负数时抛出 ValueError。
     """
-    if any(map(is_lazy, net.parameters())):
-        raise ValueError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
-    with torch.inference_mode(False), torch.no_grad(), Loan(net) as loan:
-        yield _Walk(net, depth, loan)
+    net, depth = _network(net), between("depth", depth, 0)
+    with torch.inference_mode(False), torch.set_grad_enabled(training), Loan(net) as loan:
+        yield Walk(net, depth, loan, training, dtype)
 
 
-class _Walk:
-    """一个借来的网络，可以走许多趟。"""
+def _network(net: nn.Module) -> nn.Module:
+    """看得到里面的网络；torch.compile 过的，是编译之前的那个。"""
+    instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
+    for name, module in net.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"第 {name} 层" if name else "这个网络"
+            raise TypeError(f"{where}是 torch.jit 编译过的，看不到里面的运算；请用编译之前的网络。")
+    inner = getattr(net, "_orig_mod", net)
+    return inner if isinstance(inner, nn.Module) else net
 
-    def __init__(self, net: nn.Module, depth: int, loan: Loan):
-        self.net, self.loan = net, loan
+
+def checked_shape(shape: Sequence[int]) -> Shape:
+    """输入形状：几个正整数，Python 的整数；别的抛出 TypeError 或 ValueError。"""
+    wanted = "shape 应当是一串正整数，如 (1, 1, 28, 28)"
+    sizes = [*instance(shape, Iterable, wanted)] if not isinstance(shape, str | Mapping) else []
+    whole_sizes = tuple(size for size in map(whole, sizes) if size is not None and size > 0)
+    if not sizes or len(whole_sizes) < len(sizes):
+        raise ValueError(f"{wanted}，收到的是 {brief(shape)}。")
+    return whole_sizes
+
+
+class Walk:
+    """一个借来的网络，可以走许多趟。image: 上一趟的输入；own: 上一趟里网络自己的张量，它们的存储的号码。"""
+
+    image: Tensor
+    own: set[int]
+
+    def __init__(self, net: nn.Module, depth: int, loan: Loan, training: bool, dtype: torch.dtype | None):
+        self.net, self.loan, self.training = net, loan, training
         self.names = {module: name or type(module).__name__ for name, module in _frontier(net, "", depth)}
         owned = [*net.parameters(), *net.buffers()]
         self.home = owned[0].device if owned else torch.device("cpu")
-        self.dtype = next((tensor.dtype for tensor in owned if tensor.is_floating_point()), None)
-        twins: dict[int, Tensor] = {}  # 共享的参数换成同一个替身
+        self.dtype = dtype or next((tensor.dtype for tensor in owned if tensor.is_floating_point()), None)
+        self.cast = dtype
         self.device = torch.device("meta")
-        self.clear: int | None = None  # 真算的时候，前几层用不到数值
-        loan.dress(lambda tensor: twins.setdefault(id(tensor), tensor.detach().to("meta")))
+        self.clear = 0 if training else None  # 看得到哪里，走到第几层为止说得清；None 是一路都说得清
+        loan.dress(lambda tensor: tensor.detach().to("meta", self._dtype(tensor)), training)
 
     def __call__(self, shape: Shape) -> "Meter":
-        """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。"""
+        """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。
+
+        走不通就抛出 ShapeError。
+        """
         try:
             return self._run(shape)
-        except ShapeError as stop:
-            error = stop
-            if self.device == self.home or "meta" not in str(error.__cause__).lower():
+        except ShapeError as error:
+            if not self._needs_values(error.__cause__):
                 raise
-        self.device, self.clear = self.home, len(error.layers)
-        self.loan.dress(lambda tensor: tensor if isinstance(tensor, nn.Parameter) else tensor.clone())
+            self._settle(self.clear if self.training else len(error.layers))
         return self._run(shape)
 
-    def _run(self, shape: Shape) -> "Meter":
+    @property
+    def on_meta(self) -> bool:
+        """此刻在 meta 上走。"""
+        return self.device.type == "meta"
+
+    def reset(self) -> None:
+        """网络回到刚借来的样子。"""
         self.loan.reset()
+
+    def zeros(self, shape: Shape) -> Tensor:
+        """这个形状的输入。"""
+        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def runs(self, layer: nn.Module, X: Any) -> tuple[Any] | None:
+        """(layer(X),)，不记是哪一层；走不通是 None。不能在 meta 上运行，从此就真算，这一次不算走通。"""
+        try:
+            return (layer(X),)
+        except Exception as error:
+            if self._needs_values(error):
+                self._settle(0)
+            return None
+
+    def _needs_values(self, error: BaseException | None) -> bool:
+        return self.on_meta and self.home.type != "meta" and "meta" in str(error).lower()
+
+    def _settle(self, clear: int | None) -> None:
+        """从此真算。"""
+        self.device, self.clear = self.home, clear
+        self.loan.dress(lambda tensor: tensor.detach().clone().to(self._dtype(tensor)), self.training)
+
+    def _dtype(self, tensor: Tensor) -> torch.dtype:
+        return self.cast if self.cast is not None and tensor.is_floating_point() else tensor.dtype
+
+    def _run(self, shape: Shape) -> "Meter":
+        self.reset()
+        self.own = {storage_id(twin) for twin in self.loan.twins.values() if isinstance(twin, Tensor)}
         with rewinding(self.home) as remember:
             meter = Meter(remember, self.clear)
             try:
-                X = torch.zeros(shape, dtype=self.dtype, device=self.device)
+                self.image = X = self.zeros(shape)
                 meter.fields.begin(X)
                 with hooked(self.names, enter=meter.enter, leave=meter.leave), meter:
                     self.net(X)
@@ -94,7 +154,7 @@ class Meter(Watcher):
     """一趟的记录：乘加次数记到所在的层，感受野随张量传下去。
 
     layers: 每一层的每次调用，按返回的次序；macs: 全部运算的乘加次数。
-    clear: 过了前几层，数值就可能从 Python 里走（例如 item()），看得到哪里说不清了；None 是一路都说得清。
+    clear: 过了前几层，数值可能从 Python 里走（例如 item()），看得到哪里就说不清了；None 是一路都说得清。
     """
 
     def __init__(self, remember: Callable[[], None], clear: int | None = None):
@@ -105,6 +165,10 @@ class Meter(Watcher):
         self._open: list[_Call] = []
         self._counted: set[int] = set()  # 已经计过的参数
         self._remember = remember
+
+    @property
+    def _known(self) -> bool:
+        return self.clear is None or len(self.layers) < self.clear
 
     def before_random(self) -> None:
         """要抽随机数：记住它走到哪里。"""
@@ -119,18 +183,18 @@ class Meter(Watcher):
         call = self._open.pop()
         fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self._counted}
         self._counted.update(fresh)
-        known = self.clear is None or len(self.layers) < self.clear
-        field = self.fields.field(next(tensors(output), None) if known else None)
+        field = self.fields.field(next(tensors(output), None) if self._known else None)
         self.layers.append(Layer(name, type(module).__name__, call.in_shape, _shape(output), sum(fresh.values()),
                                  call.macs, field))
 
     def watch(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         """一个运算算完了。"""
-        macs = _macs(op, args, out)
+        macs = count_macs(op, args, out)
         self.macs += macs
         if self._open:
             self._open[-1].macs += macs
-        self.fields.spread(op, args, kwargs, out)
+        if self._known:
+            self.fields.spread(op, args, kwargs, out)
 
     def stuck(self, shape: Shape, error: Exception) -> ShapeError:
         """这一趟停在 error：在哪一层，为什么。"""
@@ -142,7 +206,7 @@ class Meter(Watcher):
         return ShapeError(shape, fault, place, self.layers)
 
 
-def _macs(op: Any, args: tuple, out: Any) -> int:
+def count_macs(op: Any, args: tuple, out: Any) -> int:
     """一个运算的乘加次数：卷积的每个输出（转置卷积是每个输入）乘以一个核，矩阵乘法的每个输出乘以一行。"""
     if op is aten.convolution:
         call = Convolution(*args)

@@ -1,11 +1,20 @@
 """借用：每个模块的模式、钩子、属性和随机数，用完都还原，出错也一样。"""
 
+import random
+from collections import deque
+from contextlib import nullcontext, suppress
+
+import numpy as np
 import pytest
 import torch
 from support.nets import Call
+from support.snapshot import snapshot
 from torch import nn
 
-from helpers.network.borrow import Loan, evaluating, hooked, mode, rewinding
+from helpers import forecast, input_sizes, trace
+from helpers.network.borrow import Loan, copied, evaluating, hooked, rewinding
+from helpers.network.recording import record
+from helpers.network.shape_errors import ShapeError
 
 CPU = torch.device("cpu")
 
@@ -24,15 +33,21 @@ def modes(net):
     return [module.training for module in net.modules()]
 
 
-@pytest.mark.parametrize("borrow, training", [
-    (evaluating, False), (lambda net: mode(net, True), True), (lambda net: mode(net, False), False)])
-def test_every_module_gets_its_mode_back(borrow, training):
+@pytest.mark.parametrize("borrow", [evaluating, copied])
+def test_every_module_gets_its_mode_back(borrow):
     net = small()
     before = modes(net)
     with pytest.raises(Oops), borrow(net):
-        assert set(modes(net)) == {training}
+        assert set(modes(net)) == {False}
         raise Oops
     assert modes(net) == before == [True, True, False, False, False, True]
+
+
+def test_a_compiled_network_is_evaluated_too():
+    net = torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.Dropout())).train()
+    with evaluating(net):
+        assert not any(module.training for module in net.modules())
+    assert all(module.training for module in net.modules())
 
 
 def test_hooks_see_every_call_by_name_and_are_taken_off():
@@ -90,19 +105,89 @@ def test_random_numbers_are_not_rewound_unasked():
     assert torch.rand(1) != used
 
 
-def test_a_loan_dresses_the_network_and_gives_it_back():
-    net = small()
-    net[1].register_buffer("empty", None)
-    weight, before = net[0].weight, {name: id(tensor) for name, tensor in net.state_dict(keep_vars=True).items()}
-    kept = modes(net)
-    with pytest.raises(Oops), Loan(net) as loan:
-        assert net[0].weight is weight
-        loan.dress(lambda tensor: tensor.detach().to("meta"))
-        for _ in range(2):
-            loan.reset()
-            assert all(tensor.is_meta for tensor in net.state_dict().values()) and not any(modes(net))
-            assert not hasattr(net, "left") and net[1].empty is None
-            net.left, net[0].weight, net[1].training = 1, None, True
-        raise Oops
-    assert {name: id(tensor) for name, tensor in net.state_dict(keep_vars=True).items()} == before
-    assert modes(net) == kept and not hasattr(net, "left")
+def greedy(net, X):
+    """借了不还的 forward：什么都改。"""
+    if not hasattr(net, "late"):
+        net.late = nn.Conv2d(1, 1, 1, device=X.device)
+        net.register_buffer("seen", torch.zeros(1, device=X.device))
+        net.register_forward_hook(lambda *_: None)
+    for tensor in (net.first.weight, net.norm.running_mean, net.plain, net.kept["one"], net.nested[0][0]):
+        tensor.mul_(2).add_(1)
+    net.calls += 1
+    net.log.append(X)
+    net.nested[0].append(X)
+    net.kept["two"] = X
+    net.ring.append(X)
+    net.names.add("new")
+    net.counts[0] += 1
+    net.first.training = True
+    del net.spare
+    net.hidden[0].bias.fill_(7)
+    net.loop[0].append(1)
+    random.random()
+    np.random.rand()
+    return net.hidden[0](net.late(net.first(X)) + torch.rand(1, device=X.device))
+
+
+def everything():
+    """一个网络，属性里什么都有。"""
+    net = Call(greedy, first=nn.Conv2d(1, 1, 3), norm=nn.BatchNorm2d(1), frozen=nn.BatchNorm2d(1).eval())
+    net.plain, net.kept, net.nested = torch.ones(2), {"one": torch.ones(2)}, ([torch.ones(2)], 3)
+    net.calls, net.log, net.ring, net.names = 0, [], deque(maxlen=2), {"old"}
+    net.counts, net.spare, net.hidden, net.loop = np.zeros(2), 1, [nn.Conv2d(1, 1, 1)], []
+    net.loop.append(net.loop)
+    net.tied = net.first.weight
+    net.first.weight.grad = torch.ones_like(net.first.weight)
+    return net
+
+
+@pytest.mark.parametrize("broken", [False, True])
+@pytest.mark.parametrize("borrow", [
+    copied, *(lambda net, ask=ask: nullcontext(ask(net)) for ask in (
+        lambda net: trace(net, (1, 1, 5, 5)), lambda net: forecast(net, (1, 1, 5, 5), 4),
+        lambda net: input_sizes(net, (1, 1, 5, 5)), lambda net: record(net, torch.zeros(1, 1, 5, 5))))],
+    ids=["copied", "trace", "forecast", "input_sizes", "record"])
+def test_a_network_that_changes_everything_comes_back_bit_for_bit(borrow, broken):
+    net = everything()
+    before = snapshot(net)
+    with suppress(Oops, ShapeError), borrow(net), torch.no_grad():
+        if borrow is copied:
+            net(torch.zeros(1, 1, 5, 5))
+        if broken:
+            raise Oops
+    after = snapshot(net)
+    assert after[0] == before[0]
+    assert borrow is copied or after == before  # 随机数由 rewinding 还
+
+
+def test_evaluating_keeps_the_parameters_and_gives_the_rest_back():
+    net = everything()
+    net.norm.running_mean.fill_(3)
+    weight, before = net.first.weight, snapshot(net.norm)
+    with evaluating(net), torch.no_grad():
+        assert net.first.weight is weight
+        net(torch.zeros(1, 1, 5, 5))
+    assert snapshot(net.norm)[0] == before[0]
+    assert (net.calls, net.log, net.kept.keys(), list(net.ring)) == (0, [], {"one"}, [])
+    assert not hasattr(net, "late") and net.spare == 1 and net.counts.tolist() == [0, 0]
+
+
+def test_twins_keep_what_belongs_together():
+    net = everything()
+    net.first.register_buffer("empty", None)
+    with Loan(net) as loan:
+        loan.dress(lambda tensor: tensor.detach().to("meta"), training=True)
+        loan.reset()
+        assert net.tied is net.first.weight and isinstance(net.tied, nn.Parameter) and net.tied.is_meta
+        assert net.loop[0] is net.loop and net.kept["one"].is_meta and net.nested[0][0].is_meta
+        assert net.ring.maxlen == 2 and net.first.empty is None and all(modes(net))
+        net.left, twin = 1, net.tied
+        loan.reset()  # 上一次留下的都抹掉
+        assert not hasattr(net, "left") and net.tied is not twin
+
+
+def test_a_lazy_network_cannot_be_borrowed():
+    for net in (nn.LazyLinear(3), nn.LazyBatchNorm2d(affine=False)):
+        with pytest.raises(ValueError, match="运行一次"), evaluating(net):
+            pass
+        assert net.training and net.has_uninitialized_params()

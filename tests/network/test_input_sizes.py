@@ -1,6 +1,7 @@
 """走得通的边长与逐个试的结果相同。"""
 
 import pytest
+import torch
 from support.nets import Call, Concat, lenet, runs
 from torch import nn
 from torch.nn import functional as F
@@ -14,9 +15,8 @@ def nin_like() -> nn.Sequential:
                          nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
 
-def sizes_by_trying(net, limit):
-    fits = [size for size in range(1, limit + 1) if runs(net.eval(), (1, 1, size, size))]
-    return fits[0], None if fits[-1] == limit else fits[-1]
+def sizes_by_trying(net, limit, channels=1):
+    return [size for size in range(1, limit + 1) if runs(net.eval(), (1, channels, size, size))]
 
 
 def vgg_like():
@@ -38,10 +38,38 @@ NETS = {"lenet": lenet, "nin": nin_like, "vgg": vgg_like, "even": even_only,
         "even_linear": lambda: nn.Sequential(*even_only(), nn.Flatten(), nn.Linear(400, 2))}
 
 
+def stash(net, X):
+    """U-Net 常见的写法：前一层存下来，后一层取用。"""
+    net.kept.append(net.down(X))
+    return net.up(net.kept[-1]) + X
+
+
+NETS |= {
+    "only_24": lambda: nn.Sequential(nn.Conv2d(1, 1, 1), Call(lambda net, X: X + net.shift,
+                                                              shift=nn.Parameter(torch.zeros(1, 1, 24, 24)))),
+    "multiples": lambda: nn.Sequential(nn.PixelUnshuffle(3), nn.Conv2d(9, 1, 1)),
+    "layer_norm": lambda: nn.LayerNorm([1, 24, 24]),
+    "positions": lambda: nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), Call(
+        lambda net, X: X + net.shift[..., :X.shape[2], :X.shape[3]], shift=nn.Parameter(torch.zeros(2, 5, 5)))),
+    "gaps": lambda: Call(lambda _, X: X.view(X.shape[0], -1, 12)),
+    "asserts": lambda: Call(lambda _, X: X if X.shape[2] % 5 in (1, 2) else X.nothing),
+    "residual": lambda: nn.Sequential(Call(lambda net, X: net.up(net.down(X)) + X, down=nn.Conv2d(1, 1, 2, stride=2),
+                                           up=nn.ConvTranspose2d(1, 1, 2, stride=2)), nn.MaxPool2d(3)),
+    "remembers": lambda: nn.Sequential(keeping(Call(stash, down=nn.MaxPool2d(2), up=nn.Upsample(scale_factor=2)))),
+    "by_value": lambda: nn.Sequential(nn.MaxPool2d(2), Call(lambda _, X: X if X.sum() >= 0 else -X),
+                                      nn.Conv2d(1, 1, 5)),
+}
+
+
+def keeping(net):
+    net.kept = []
+    return net
+
+
 @pytest.mark.parametrize("name", NETS)
 def test_input_sizes_are_those_found_by_trying_each(name):
     net = NETS[name]()
-    assert input_sizes(net, (1, 1, 5, 9)) == sizes_by_trying(net, 64)
+    assert list(input_sizes(net, (1, 1, 5, 9), limit=64).fits) == sizes_by_trying(net, 64)
 
 
 def test_input_sizes_of_lenet():

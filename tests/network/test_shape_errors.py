@@ -5,11 +5,12 @@ import pickle
 import pytest
 import torch
 from support.nets import Call, Residual, lenet
+from support.networks import Op
 from torch import nn
 
 from helpers import Layer, trace
 from helpers.network.layer import WHOLE, Field
-from helpers.network.shape_errors import Fault, Place, ShapeError, describe_sizes
+from helpers.network.shape_errors import Fault, Place, ShapeError
 
 
 def failure(net, shape, depth=1):
@@ -55,6 +56,10 @@ CONV = nn.Conv2d(1, 6, 3)
     ([CONV, Residual(nn.Conv2d(6, 8, 1))], Fault("shapes", ((1, 8, 6, 6), (1, 6, 6, 6))), "高和宽一致"),
     ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 5)], Fault("window", (1, 1, 4, 4), (5, 5), "small"), "减小窗口"),
     ([nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(5))], Fault("window", (1, 6, 4, 4), (5, 5), "small"), "减小窗口"),
+    ([nn.Conv2d(1, 0, 5)], Fault("empty", 1, 1), "宽度"),
+    ([nn.Conv2d(1, 4, 3), Op("X.view(-1, 400)")], Fault("view", 144, 400, "small"), "把 400 改成 144"),
+    ([nn.Conv2d(1, 4, 3), Op("X.reshape(X.shape[0], 100)")], Fault("view", 144, 100, "large"), "nn.Flatten()"),
+    ([nn.Conv2d(1, 4, 3), Op("X.view(1, 4, 25)")], Fault("reshape", 144, (1, 4, 25), "large"), "积等于 144"),
     ([nn.ReflectionPad2d(8)], Fault("window", (1, 1, 8, 8), (8, 8, 8, 8), "small"), "减小窗口"),
 ])
 def test_each_kind_of_mistake_gets_its_own_remedy(layers, fault, remedy):
@@ -101,8 +106,3 @@ def test_a_lazy_network_is_told_to_run_once():
         trace(net, (1, 1, 8, 8))
     net(torch.zeros(1, 1, 8, 8))
     assert trace(net, (1, 1, 8, 8))[0].params == 60
-
-
-@pytest.mark.parametrize("sizes, text", [((28, 31), "28 到 31"), ((5, None), "5 以上"), ((7, 7), "7")])
-def test_describe_sizes(sizes, text):
-    assert describe_sizes(sizes) == text

@@ -5,13 +5,14 @@ import subprocess
 import sys
 import threading
 
+import numpy as np
 import pytest
 import torch
 from support.nets import Call, devices, lenet, random_layers, random_network, runs
 from torch import nn
 from torch.nn import functional as F
 
-from helpers import input_sizes, trace
+from helpers import forecast, input_sizes, trace
 from helpers.network.shape_errors import ShapeError
 
 ALL = 99  # 展开到叶子
@@ -111,6 +112,56 @@ def test_gradients_are_untouched():
     assert net(torch.zeros(1, 1, 28, 28)).requires_grad
 
 
+@pytest.mark.parametrize("ask", [trace, input_sizes, lambda net, shape: forecast(net, shape, 4)],
+                         ids=["trace", "input_sizes", "forecast"])
+@pytest.mark.parametrize("net, shape, kind, says", [
+    ("x", (1, 1, 8, 8), TypeError, "应当是一个网络"), (lenet, (1, 1, 8, 8), TypeError, "加上括号"),
+    (nn.Sequential(nn.LazyConv2d(2, 3)), (1, 1, 8, 8), ValueError, "运行一次"),
+    (nn.Sequential(nn.Conv2d(1, 1, 1), nn.LazyBatchNorm2d(affine=False)), (1, 1, 8, 8), ValueError, "运行一次"),
+    *((nn.ReLU(), shape, (TypeError, ValueError), "一串正整数") for shape in (
+        28, "1188", None, (), (1, 1, 0, 8), (1, 1, -8, 8), (1, 1, 8.0, 8), (1, 1, "8", 8), (1, True, 8, 8), {1: 1}))],
+    ids=str)
+def test_what_is_no_network_or_no_shape_is_refused_in_one_sentence(ask, net, shape, kind, says):
+    with pytest.raises(kind, match=says):
+        ask(net, shape)
+
+
+def test_depth_is_checked():
+    for depth in (-1, 1.5, "x", None):
+        with pytest.raises(ValueError, match="depth 应当是不小于 0 的整数"):
+            trace(nn.ReLU(), (1, 1, 8, 8), depth)
+
+
+@pytest.mark.parametrize("shape", [[2, 1, 8, 8], np.array([2, 1, 8, 8]), torch.Size([2, 1, 8, 8]),
+                                   (np.int64(2), np.int32(1), torch.tensor(8), 8)], ids=str)
+def test_any_integers_make_a_shape(shape):
+    row, = trace(nn.Identity(), shape)
+    assert row.out_shape == (2, 1, 8, 8) and {type(size) for size in row.out_shape} == {int}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_torch_jit_has_compiled_is_refused_in_one_sentence(whole):
+    compiled = torch.jit.script(nn.Conv2d(1, 1, 3))
+    net, where = (compiled, "这个网络") if whole else (nn.Sequential(nn.ReLU(), compiled), "第 1 层")
+    for ask in (trace, input_sizes, lambda net, shape: forecast(net, shape, 4)):
+        with pytest.raises(TypeError, match=f"{where}是 torch.jit 编译过的"):
+            ask(net, (1, 1, 8, 8))
+
+
+def test_a_network_compiled_by_torch_compile_is_traced_as_written():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())
+    wrapped = Call(lambda net, X: net._orig_mod(X), _orig_mod=net)  # torch.compile 包的就是这样一层
+    assert trace(wrapped, (1, 1, 8, 8)) == trace(net, (1, 1, 8, 8))
+
+
+def test_frozen_networks_are_traced_and_forecast():
+    net = lenet().requires_grad_(False)
+    assert trace(net, (1, 1, 28, 28)) == trace(lenet(), (1, 1, 28, 28))
+    need, trained = (forecast(each, (1, 1, 28, 28), 4) for each in (net, lenet()))
+    assert need.gradients == 0 and need.weights == trained.weights and need.activations < trained.activations
+
+
 # ---------------------------------------------------------------- 不能在 meta 上运行的网络；很大的网络
 
 
@@ -165,7 +216,7 @@ def test_a_network_that_fails_is_not_run_on_its_device():
 
     with pytest.raises(ShapeError):
         trace(nn.Sequential(nn.Conv2d(1, 1, 1), Call(forward)), (1, 1, 2, 2))
-    assert runs == ["meta"]
+    assert set(runs) == {"meta"}  # 找走得通的边长时也一样
 
 
 MEMORY = """
