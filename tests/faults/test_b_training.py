@@ -88,7 +88,7 @@ INTERRUPTED = {
 from helpers import fashion_mnist, train, xavier
 from helpers import load
 net = load("7.1").lenet().apply(xavier)
-run = train(net, *fashion_mnist(64), lr=0.9, num_epochs=50)
+run = train(net, *fashion_mnist(64, images=6_000), lr=0.9, num_epochs=500)
 """,
     "naive": """
 import torch
@@ -115,7 +115,7 @@ def kinds_of(messages):
 def test_B4_interrupt_in_mid_epoch(subject, kernel):
     for _ in range(2):  # 同一格能再运行一次
         cell = kernel.send(INTERRUPTED[subject])
-        begun = kernel.messages(cell, enough=lambda found: kinds_of(found).count("update_display_data") > 3)
+        begun = kernel.messages(cell, 240, lambda found: kinds_of(found).count("update_display_data") > 3)
         kernel.manager.interrupt_kernel()
         kinds = kinds_of(begun + kernel.messages(cell))
         assert "error" not in kinds and kinds.count("display_data") == 1 and kinds.count("stream") == 1
