@@ -112,7 +112,7 @@ def drag(page, slider, fraction):
 
 def explorer(page):
     """滑块、形状表、按钮、图。"""
-    box = page.locator(".jp-OutputArea-output:has(.noUi-target)").first
+    box = page.locator(".jp-OutputArea-output:has(.noUi-target):has(table)").first
     box.scroll_into_view_if_needed()
     return box
 
