@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from helpers.network.borrow import copied, hooked, rewinding
 from helpers.network.dispatch import Watcher, aten, storage_id, tensors
 
-_VIEWS = {aten.as_strided, aten.alias, aten.detach}
+_ALIASES = {aten.as_strided, aten.alias, aten.detach}
 PASSED = "passed"  # 一层原样交出它收到的：eval 模式下的暂退法
 
 
@@ -112,7 +112,7 @@ class _Recorder(Watcher):
             self._overwritten.update(storage_id(tensor) for tensor in tensors(out))
             op = getattr(aten, name[:-1], op)
         sources, options = self._replaced(args), self._replaced(kwargs)
-        if op in _VIEWS and sources[0].shape == tuple(out.shape) and torch.equal(sources[0].content, out):
+        if op in _ALIASES and sources[0].shape == tuple(out.shape) and torch.equal(sources[0].content, out):
             self._learn(out, sources[0])  # 只是换了内存的说法
             return
         for i, tensor in enumerate(list(tensors(out))):
