@@ -51,11 +51,11 @@ def valid(path):
 
 SPOILS = {
     "没有输出": lambda nb: [cell.update(outputs=[], execution_count=None) for cell in nb.cells if "outputs" in cell],
-    "一格没有运行": lambda nb: nb.cells[3].update(execution_count=None),
-    "次序乱了": lambda nb: nb.cells[3].update(execution_count=7),
+    "一格没有运行": lambda nb: code(nb).update(execution_count=None),
+    "次序乱了": lambda nb: code(nb).update(execution_count=7),
     "小组件的状态": lambda nb: nb.metadata.update(widgets={}),
     "小组件的引用": lambda nb: output(nb, "display_data", data={normal_form.WIDGET: {"model_id": "1"}}),
-    "折叠": lambda nb: nb.cells[3].metadata.update(collapsed=True),
+    "折叠": lambda nb: code(nb).metadata.update(collapsed=True),
     "绝对路径": lambda nb: output(nb, "stream", text="/home/me/data"),
     "JavaScript": lambda nb: output(nb, "display_data", data={"application/javascript": "1"}),
     "别的内核": lambda nb: nb.metadata.kernelspec.update(name="my-env"),
@@ -66,8 +66,12 @@ WARNINGS = {
 }
 
 
+def code(notebook):
+    return next(cell for cell in notebook.cells if cell.cell_type == "code")
+
+
 def output(notebook, kind, **content):
-    notebook.cells[3].outputs.append(nbformat.v4.new_output(kind, **content))
+    code(notebook).outputs.append(nbformat.v4.new_output(kind, **content))
 
 
 def spoiled(path, spoil):

@@ -42,10 +42,17 @@ def value(kernel, expression):
     return eval(kernel.run(f"print(repr({expression}))"))
 
 
-def until(kernel, expression):
+def until(kernel, expression, seconds=60):
     """等到成立；运行的单元格很短，其间消息照样处理。"""
+    deadline = time.monotonic() + seconds
     while not value(kernel, expression):
+        assert time.monotonic() < deadline, expression
         time.sleep(0.05)
+
+
+def trained(kernel, c1):
+    """等到训练完通道数是 c1 的一次；存下的也在 runs 里，所以看最后一个。"""
+    until(kernel, f"explorer.runs and explorer.runs[-1].recipe['c1'] == {c1} and not explorer.trainer.background.running")
 
 
 def test_a_cell_that_runs_again_leaves_no_widget_behind(kernel):
@@ -79,14 +86,13 @@ def test_a_slider_answers_while_a_cell_is_busy_and_the_training_waits_for_it(ker
     subshell = kernel.open_subshell()
     kernel.move(c1, subshell, value=7)  # 第一条到主线程，从此才走子 shell
     kernel.click(train, subshell)
-    until(kernel, "explorer.runs and not explorer.trainer.background.running")
-    before = value(kernel, "len(explorer.runs)")
-    busy = kernel.send("time.sleep(2)\nprint(repr((measured, len(explorer.runs))))")
+    trained(kernel, 7)
+    busy = kernel.send("time.sleep(2)\nprint(repr((measured, explorer.runs[-1].recipe['c1'])))")
     kernel.move(c1, subshell, value=9)
     kernel.click(train, subshell)
-    measured, runs = eval(printed(kernel.messages(busy)))
-    assert measured[-1][0] == 9 and measured[-1][1].startswith("subshell") and runs == before
-    until(kernel, "explorer.runs[-1].recipe['c1'] == 9 and not explorer.trainer.background.running")
+    measured, last = eval(printed(kernel.messages(busy)))
+    assert measured[-1][0] == 9 and measured[-1][1].startswith("subshell") and last == 7
+    trained(kernel, 9)
     assert "1×9×28×28" in value(kernel, "explorer.table.value")
     kernel.close_subshell(subshell)
 
