@@ -6,12 +6,12 @@ import json
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from helpers.arguments import instance
+from helpers.arguments import between, instance
 from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.run import Finding, Run, several
 from helpers.paths import runs_folder
@@ -85,7 +85,7 @@ def saved_runs(network: str | None = None, folder: Path | str | None = None) -> 
     for path in sorted(folder.expanduser().glob("*.json")):
         try:
             run = restore(json.loads(path.read_text(encoding="utf-8")))
-            repr(run)  # 缺了什么、类型不对，在这里就看得出来
+            _check(run)
         except Exception as error:  # 截断、改动、别的程序存的，什么错都有
             skipped.append(f"{path.name}（{type(error).__name__}）")
             continue
@@ -108,6 +108,15 @@ def restore(content: dict[str, Any]) -> Run:
     content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
                                 for each in content["findings"])
     return Run(**{field.name: content[field.name] for field in fields(Run) if field.name in content})
+
+
+def _check(run: Run) -> None:
+    """缺了什么、不是数，在这里就抛出异常，不等画到一半。"""
+    for name in ("batch_size", "size", "images", "num_epochs", "params", "macs"):
+        between(name, run.recipe[name], 1 if name == "batch_size" else 0)
+    if not all(isinstance(value, int | float | None) for point in run.points for value in astuple(point)):
+        raise TypeError("曲线上的一点不是数")
+    repr(run)
 
 
 def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: Any) -> Point:

@@ -37,7 +37,9 @@ class Dice(TorchDispatchMode):
         self._generators: dict[torch.device, torch.Generator] = {}
 
     def generator(self, device: torch.device) -> torch.Generator:
-        """一个设备的生成器；第一次用到时才有。"""
+        """一个设备的生成器；第一次用到时才有。「cuda」就是此刻的那块 GPU，与「cuda:0」是同一个。"""
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", torch.cuda.current_device())
         if device not in self._generators:
             self._generators[device] = torch.Generator(device).manual_seed(self.seed)
         return self._generators[device]

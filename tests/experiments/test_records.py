@@ -256,4 +256,4 @@ def test_the_kept_records_are_of_the_code_in_the_notebook(path):
     assert found.quantities and all(len(each) == len(found.seeds) for each in found.values.values())
     assert found.machine and found.versions["torch"] and found.recorded
     assert f"record.py {section} {name}" in found.command
-    assert found.current, f"改过实验的代码：{found.command}，或者 {found.command} --check"
+    assert found.code and found.current, f"改过实验的代码：{found.command}，或者 {found.command} --check"

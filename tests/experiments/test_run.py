@@ -197,14 +197,16 @@ def test_a_damaged_file_is_skipped_and_named(run, runs_folder, recwarn):
     odd = ["", "{}", "null", "[" * 100_000, path.read_text(encoding="utf-8")[:-100], '{"points": [{}]}',
            *(json.dumps(good | change) for change in (
                {"ended": "?"}, {"recipe": None}, {"recipe": {}}, {"memory": {}}, {"seconds": 3}, {"points": None},
-               {"findings": [1]}, {"points": [{"epoch": 1}]}))]
+               {"findings": [1]}, {"points": [{"epoch": 1}]}, *({"recipe": good["recipe"] | change} for change in (
+                   {"macs": "很多"}, {"params": None}, {"batch_size": 0}, {"num_epochs": []})),
+               {"points": [good["points"][-1] | {"loss": "x"}]}, {"points": [good["points"][-1] | {"train_acc": {}}]}))]
     for i, content in enumerate(odd):
         (runs_folder / f"bad{i}.json").write_text(content, encoding="utf-8")
     runs = saved_runs()
     assert runs == [run] and not recwarn.list  # 警告会进单元格的文字
     assert [each.split("（")[0] for each in runs.skipped] == sorted(f"bad{i}.json" for i in range(len(odd)))
     assert runs[-4:].skipped == runs.skipped and runs[0] == run and runs.note in repr(runs)
-    assert "bad0.json" in runs.note and "bad9" not in runs.note and f"等 {len(odd)} 个" in runs.note
+    assert "bad0.json" in runs.note and "bad9.json" not in runs.note and f"等 {len(odd)} 个" in runs.note
     assert compare(runs).png != compare([run]).png == compare(list(runs)).png
 
 

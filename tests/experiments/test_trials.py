@@ -142,3 +142,6 @@ def test_a_new_value_is_expected_where_the_others_lie():
     found = Trials((10.0, 11.0, 9.0, 10.5, 9.5))
     assert found.expects(10.2) and not found.expects(20)
     assert Trials((0.1, 0.1)).expects(0.1) and not Trials((0.1, 0.1)).expects(0.2)
+    for mean in (50.0, 0.02, -3.0):  # 一点也不波动的，百分之一以内也算
+        same = Trials((mean,) * 3)
+        assert same.expects(1.009 * mean) and not same.expects(1.011 * mean)

@@ -103,3 +103,26 @@ def test_on_a_gpu(section, size):
     expected, _ = trajectory(plan.make, device="cuda", size=size, cuda_graph=False)
     points, _ = trajectory(plan.make, device="cuda", size=size, cuda_graph=True)
     assert [p.loss for p in points] == pytest.approx([p.loss for p in expected], rel=1e-3)
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("seed", [None, 3])
+def test_dropout_on_a_gpu(seed):
+    """随机数从公共的生成器抽，或者从自己的骰子抽：每次重放都接着往下抽。"""
+    def walk(cuda_graph):
+        torch.manual_seed(0)
+        net, data = dropout_and_batch_norm().apply(xavier), fashion_mnist(16, images=100, device="cuda")
+        turns = steps(net, *data, lr=0.1, num_epochs=2, cuda_graph=cuda_graph,
+                      dice=None if seed is None else Dice(seed))
+        return [point.loss for point in turns if point is not None]
+    assert walk(True) == pytest.approx(walk(False), rel=1e-3)
+
+
+@pytest.mark.cuda
+def test_what_cannot_be_captured_on_a_gpu_is_said_and_the_card_still_works():
+    class Reading(nn.Linear):
+        def forward(self, X):
+            return super().forward(X.flatten(1)) * (1.0 if X.sum().item() > 0 else 2.0)
+    with pytest.raises(ValueError, match="去掉 cuda_graph=True"):
+        trajectory(lambda: Reading(784, 10), device="cuda", cuda_graph=True)
+    assert trajectory(NETS["lenet"], device="cuda", cuda_graph=True)[0]

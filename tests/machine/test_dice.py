@@ -143,6 +143,15 @@ def test_only_what_draws_is_watched():
     assert torch.equal(drawn, 2 * torch.rand(1))
 
 
+def test_the_card_has_one_generator_under_both_its_names(monkeypatch):
+    """数据的设备写作 cuda，张量的写作 cuda:0；录 CUDA graph 时登记的要是抽的那一个。"""
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch, "Generator", lambda device: torch.default_generator.clone_state())
+    dice = Dice(0)
+    assert dice.generator(torch.device("cuda")) is dice.generator(torch.device("cuda:1"))
+    assert dice.generator(torch.device("cuda:0")) is not dice.generator(torch.device("cuda"))
+
+
 @pytest.mark.cuda
 def test_on_a_gpu():
     def draw():
