@@ -52,7 +52,8 @@ def until(kernel, expression, seconds=60):
 
 def trained(kernel, c1):
     """等到训练完通道数是 c1 的一次；存下的也在 runs 里，所以看最后一个。"""
-    until(kernel, f"explorer.runs and explorer.runs[-1].recipe['c1'] == {c1} and not explorer.trainer.background.running")
+    until(kernel, f"explorer.runs and explorer.runs[-1].recipe['c1'] == {c1}"
+                  " and not explorer.trainer.background.running")
 
 
 def test_a_cell_that_runs_again_leaves_no_widget_behind(kernel):
