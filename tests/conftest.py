@@ -6,10 +6,11 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-# make test 每次跑同样的 300 例，红了能重现；make fuzz 每次新抽 10000 例。快慢看机器，所以不限时间
+# make test 每次跑同样的 300 例，红了能重现；make fuzz 每次新抽 10000 例，变异测试 50 例。快慢看机器，所以不限时间
 UNHURRIED = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("test", max_examples=300, derandomize=True, database=None, **UNHURRIED)
 settings.register_profile("fuzz", max_examples=10_000, print_blob=True, **UNHURRIED)
+settings.register_profile("mutants", max_examples=50, derandomize=True, database=None, **UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
 
 
