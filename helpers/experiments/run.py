@@ -181,6 +181,12 @@ def official_tests(network: str, recipe: dict[str, Any]) -> Band | None:
     return official_band(network, "test_acc") if known else None
 
 
+def official_median(network: str, recipe: dict[str, Any]) -> float | None:
+    """书上全部配方的官方运行，测试精度的中位数；不知道就是 None。"""
+    official = official_tests(network, recipe)
+    return official.median if official else None
+
+
 def accuracy_interval(accuracy: float, images: int) -> tuple[float, float]:
     """在 images 张图上测得的精度，换一批图会是多少：95 % 的 Wilson 区间。"""
     from scipy import stats  # 导入要一秒，多数单元格用不着

@@ -18,7 +18,7 @@ from helpers.data.split import Split
 from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
 from helpers.experiments.diagnosis import diagnose
 from helpers.experiments.plan import Plan, initialization_of
-from helpers.experiments.run import Run, comparable_band, official_tests
+from helpers.experiments.run import Run, comparable_band, official_median
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save, saved_runs
 from helpers.machine.device import dtype_name, fast_dtype, memory_limit
@@ -246,12 +246,6 @@ def _timed(loop: Loop, arguments: tuple, gauge: Gauge) -> Iterator[Point]:
         gauge.lap("drawing")
 
 
-def _median(session: Session) -> float | None:
-    """书上全部配方的官方运行，测试精度的中位数；不知道就是 None。"""
-    official = official_tests(session.plan.name if session.plan else "", session.recipe)
-    return official.median if official else None
-
-
 def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
           seed: int | None = None, loop: Loop | None = None, dtype: torch.dtype | None = None,
           checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
@@ -271,7 +265,8 @@ def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         if session.points and rank() == 0:
             print(f"从存档接着训练：已经有 {session.points[-1].epoch:.3g} 轮。" if session.left else
                   f"存档里的 {session.num_epochs} 轮已经走完，没有再训练；要接着训练，加大 num_epochs。")
-        with LivePlot(session.num_epochs, band=session.band, median=_median(session), quiet=rank() > 0) as plot:
+        median = official_median(plan.name if plan else "", session.recipe)
+        with LivePlot(session.num_epochs, band=session.band, median=median, quiet=rank() > 0) as plot:
             for point in session.points:
                 plot.add(point)
             try:

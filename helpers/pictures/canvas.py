@@ -1,5 +1,6 @@
 """画布：任何机器上都有中文，画好就是一张 Picture；还有画成图的表格和全书的颜色。"""
 
+import re
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -163,11 +164,12 @@ def _draw_table(axes: Axes, rows: Sequence[Sequence[str]], columns: Sequence[int
 
 
 def _wrap(text: str, columns: int) -> list[str]:
-    """按显示宽度折行，汉字占两列。"""
+    """按显示宽度折行，汉字占两列；数和西文的词不拆开，除非一行放不下。"""
     lines, line = [], ""
-    for character in text:
-        if wcswidth(line + character) > columns and character not in "，。；：、）」.":
+    words = [part for word in re.findall(r"[!-~]+|[^!-~]", text) for part in ([word] if len(word) <= columns else word)]
+    for word in words:
+        if wcswidth(line + word) > columns and word not in "，。；：、）」.":
             lines.append(line)
             line = ""
-        line += character if line or character != " " else ""
+        line += word if line or word != " " else ""
     return [*lines, line]

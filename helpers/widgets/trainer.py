@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ipywidgets as widgets
 
 from helpers.experiments.plan import Plan
-from helpers.experiments.run import Run
+from helpers.experiments.run import Run, official_median
 from helpers.experiments.session import Session
 from helpers.experiments.store import saved_runs
 from helpers.pictures.curves import Curves, LivePlot
@@ -41,6 +41,7 @@ class Trainer:
         self.stop_button = widgets.Button(description="停止", icon="stop", disabled=True)
         self.picture, self.history = PictureBox(), History(select)
         self.closed = False
+        self.median = official_median(plan.name, plan.settings)
         self.picture.take(self._curves(plan.num_epochs).draw([], "按「训练」，曲线画在这里", DPI))
         self.history.show(self.runs)
         self.train_button.on_click(lambda _: self._start())
@@ -77,7 +78,8 @@ class Trainer:
                            num_epochs=plan.num_epochs, plan=plan, seed=_SEED)
 
         before = self.runs
-        with LivePlot(plan.num_epochs, past=self._past(), width=_WIDTH, show=self.picture.take) as plot:
+        with LivePlot(plan.num_epochs, past=self._past(), width=_WIDTH, median=self.median,
+                      show=self.picture.take) as plot:
             await self.background.run(start, plot.add, self._keep)
             run = self.runs[-1] if self.runs is not before else None
             findings = [*map(str, run.findings)] if run else []
@@ -99,7 +101,7 @@ class Trainer:
         return run
 
     def _curves(self, num_epochs: int, front: Run | None = None) -> Curves:
-        return Curves(num_epochs, past=self._past(front), width=_WIDTH)
+        return Curves(num_epochs, past=self._past(front), width=_WIDTH, median=self.median)
 
     def _past(self, front: Run | None = None) -> list[tuple[str, list[Point]]]:
         """画在背景里的旧曲线，名字是它在表里的号码；front 在前面画，不在背景里。"""

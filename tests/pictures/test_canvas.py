@@ -172,6 +172,9 @@ def test_long_cells_are_wrapped():
 
     short, long = shape("短"), shape("长" * 35)
     assert long[1] == short[1] and long[0] - short[0] == pytest.approx(3 * 16, abs=2)  # 一行十个字，四行
+    assert shape("1234567 " * 4)[0] - short[0] == pytest.approx(16, abs=2)  # 一行两个数，不拆开
+    assert shape("12345678901 " * 4)[0] == long[0]  # 一行一个
+    assert shape("1" * 70)[0] == long[0]  # 太长的照样拆
 
 
 def test_long_notes_stay_inside():
