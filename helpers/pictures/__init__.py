@@ -9,7 +9,7 @@ from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_
 from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
 from helpers.pictures.tensors import (confusion_matrix, data_flow, feature_maps, filter_grid, gallery, image_grid,
                                       map_grid, mistake_grid, receptive_fields, windows)
-from helpers.pictures.convolution import convolution_at, pointwise_at
+from helpers.pictures.convolution import chains_at, convolution_at, pointwise_at
 from helpers.pictures.charts import (changes, cost_shares, distributions, dots, heat_maps, line_chart, partial_sum,
                                      staircase, trade_offs, trial_lines)
 
@@ -20,7 +20,7 @@ __all__ = [
     "flow_chart", "Box", "PLUS", "Paths", "Frame",
     "data_flow", "image_grid", "mistake_grid", "confusion_matrix", "gallery", "receptive_fields", "map_grid", "windows",
     "filter_grid", "feature_maps",
-    "convolution_at", "pointwise_at",
+    "convolution_at", "chains_at", "pointwise_at",
     "cost_shares", "line_chart", "dots", "trial_lines", "changes", "distributions", "partial_sum", "staircase",
     "heat_maps", "trade_offs",
 ]

@@ -1,6 +1,6 @@
 """一个位置上的卷积：输入的一个窗口，逐个乘以卷积核，加起来是输出的一个数；窗口是 1×1 的，就是矩阵乘以一个像素。"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -45,6 +45,49 @@ def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
             write(axes, -0.12, 0.5, sign, 9, transform=axes.transAxes)
         drawn.figure.subplots_adjust(0.01, 0.02, 0.99, 0.9, 0.24)
     return drawn
+
+
+def chains_at(X: Tensor, chains: Mapping[str, Sequence[Tensor]], row: int, column: int, *,
+              relu: bool = True) -> Picture:
+    """几个卷积核一个接一个，输出的第 (row, column) 格从哪里来：一个名字一行，橙框是各层里它看得到的。
+
+    X: (1, 1, H, W)，取值 0–1；chains: 名字到几个 (k, k) 的核，k 是奇数，四周各填充 k // 2 个 0，没有偏置。
+    relu: 两个核之间有没有 ReLU；最后一个核后面没有。核的结果红正蓝负，共用一个刻度。row、column 从 0 数起。
+    """
+    rows = {name: _after_each(X, kernels, relu) for name, kernels in chains.items()}
+    reach = max(_reach(made) for maps in rows.values() for made in maps[1:])
+    values = {name: _text(maps[-1][row, column].item()) for name, maps in rows.items()}
+    columns = 2 * max(map(len, rows.values())) - 1
+    title = "，".join(f"{name} 是 {value}" for name, value in values.items())
+    with canvas(1.9 * columns, 2.1 * len(rows), f"第 {row} 行第 {column} 列：{title}") as drawn:
+        grid = drawn.figure.subplots(len(rows), columns, squeeze=False)
+        for line, (name, maps), kernels in zip(grid, rows.items(), chains.values(), strict=True):
+            used = [*line[:2 * len(kernels)], line[-1]]  # 核少的一行，中间空着
+            for axes in {*line} - {*used}:
+                axes.set_visible(False)
+            for k, (axes, made) in enumerate(zip(used[::2], maps, strict=True)):
+                paint(axes, made, *(SIGNED,) * (k > 0), vmin=-reach if k else 0, vmax=reach if k else 1)
+                side = 1 + sum(len(kernel) - 1 for kernel in kernels[k:])
+                _frame(axes, row - side // 2, column - side // 2, side, side, ORANGE, 2)
+                axes.set_title(f"第 {k} 个核之后" if k else "输入", fontsize=10)
+            for k, (axes, kernel) in enumerate(zip(used[1::2], kernels, strict=True), start=1):
+                _numbers(axes, kernel, SIGNED, -_reach(kernel), _reach(kernel))
+                axes.set_title(f"第 {k} 个核", fontsize=10)
+            used[-1].set_title(f"{name}：{values[name]}", fontsize=10)
+            for axes in used:
+                axes.set(xticks=[], yticks=[])
+                axes.spines[:].set(visible=True, color=GREY)
+        drawn.figure.subplots_adjust(0.01, 0.02, 0.99, 0.92, 0.12, 0.2)
+    return drawn
+
+
+def _after_each(X: Tensor, kernels: Sequence[Tensor], relu: bool) -> list[Tensor]:
+    """输入，和每个核之后的 (H, W)；relu 为真时，除了最后一个都过一次 ReLU。"""
+    maps = [X]
+    for k, kernel in enumerate(kernels, start=1):
+        made = F.conv2d(maps[-1], kernel[None, None], padding=len(kernel) // 2)
+        maps.append(made.relu() if relu and k < len(kernels) else made)
+    return [made[0, 0] for made in maps]
 
 
 def _text(value: float) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import withStroke
 from torch import Tensor, nn
 
 from helpers.data.fashion import LABELS
@@ -141,7 +142,7 @@ def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
     layers = [(layer, window) for layer in table if "Conv" in layer.kind or "Pool" in layer.kind
               if (window := layer.receptive_field.window) is not None]
     count = len(layers) if count is None else count
-    with canvas(8.4, 3.9, f"第 {count} 层的感受野 {times(layers[count - 1][1])}") as drawn:
+    with canvas(8.4, 3.9, f"第 {count} 个的感受野 {times(layers[count - 1][1])}") as drawn:
         left, right = drawn.figure.subplots(1, 2, width_ratios=(1, 1.35))
         paint(left, X[0, 0])
         _draw_fields(left, X.shape[2:], layers[:count], at)
@@ -166,10 +167,11 @@ def _draw_fields(axes: Axes, size: Sequence[int], layers: Sequence[tuple[Layer, 
         row, column = ((int(place / step) + 0.5) * step - 0.5 for place, step in zip(focus, steps, strict=True))
         last = layer is deepest
         axes.add_patch(Rectangle((column - width / 2, row - height / 2), width, height, fill=False,
-                                 edgecolor=ORANGE if last else _layer_color(layer), lw=2.5 if last else 1))
+                                 edgecolor=ORANGE if last else _layer_color(layer), lw=2.5 if last else 1.5,
+                                 path_effects=[withStroke(linewidth=4 if last else 2.5, foreground="white")]))
     axes.set(xlim=(-0.5, size[1] - 0.5), ylim=(size[0] - 0.5, -0.5), xticks=[], yticks=[])
     axes.spines[:].set(visible=True, color=GREY)
-    axes.set_title(f"第 {len(layers)} 层 {times(deepest.out_shape[1:])} 里的一格", fontsize=10)
+    axes.set_title(f"第 {len(layers)} 个，{times(deepest.out_shape[1:])} 里的一格", fontsize=10)
 
 
 def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, tuple[int, int]]], count: int) -> None:
@@ -182,7 +184,7 @@ def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, tuple[int,
     axes.axhline(size, color=GREY, lw=1, ls="--")
     axes.text(0.4, size, f"图像边长 {size}", va="bottom", fontsize=8, color=LINE)
     axes.set(xticks=places, ylim=(0, 1.12 * max(size, *fields)))
-    axes.set_xlabel("第几层（蓝：卷积，绿：汇聚，橙：左图的这一层）")
+    axes.set_xlabel("第几个（蓝：卷积层，绿：汇聚层，橙：左图的这一个）")
     axes.set_title("感受野的边长（像素）", loc="left", fontsize=10)
 
 

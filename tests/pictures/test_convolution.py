@@ -4,8 +4,9 @@ import pytest
 import torch
 from support.pixels import areas, painted
 from torch import nn
+from torch.nn import functional as F
 
-from helpers.pictures import convolution_at, pointwise_at
+from helpers.pictures import chains_at, convolution_at, pointwise_at
 from helpers.pictures.canvas import ORANGE, PALE_ORANGE
 
 
@@ -39,6 +40,31 @@ def test_both_frames_follow_the_place():
     for k in range(2):
         assert below[k][1] > here[k][1] + 50 and below[k][0] == here[k][0]
         assert beside[k][0] > here[k][0] + 50 and beside[k][1] == here[k][1]
+
+
+def one_of_two(first, second):
+    """标准答案：两个 3×3 接连，中间没有 ReLU，就是这一个 5×5。"""
+    return F.conv_transpose2d(first[None, None], second[None, None])[0, 0]
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_two_kernels_in_a_row_are_one_without_a_relu_between(relu):
+    X, first, second = torch.rand(1, 1, 12, 12), torch.randn(3, 3), torch.randn(3, 3)
+    chains = {"两个": [first, second], "一个": [one_of_two(first, second)]}
+    inner = by_hand(X, chains["一个"][0], 5, 6)
+    made = torch.tensor([[by_hand(X, first, 4 + i, 5 + j) for j in range(3)] for i in range(3)])
+    chained = ((made.relu() if relu else made) * second).sum().item()
+    title = chains_at(X, chains, 5, 6, relu=relu).title
+    assert title.endswith(f"两个 是 {chained:.2f}，一个 是 {inner:.2f}".replace("-0.00", "0.00"))
+    assert relu or chained == pytest.approx(inner, abs=1e-4)
+
+
+def test_each_map_is_framed_as_far_as_the_cell_sees():
+    zeros = torch.zeros(3, 3)
+    png = chains_at(torch.zeros(1, 1, 28, 28), {"两个": [zeros, zeros], "一个": [torch.zeros(5, 5)]}, 14, 14).png
+    sides = sorted(area.right - area.left for area in areas(png, ORANGE, least=8))
+    cell = 1.6 * 100 / 28  # 一张图宽 1.6 英寸左右
+    assert sides == pytest.approx([cell, cell, 3 * cell, 5 * cell, 5 * cell], abs=cell)
 
 
 def test_one_pixel_times_the_matrix_is_what_the_convolution_says_there():
