@@ -56,20 +56,22 @@ class Mutant:
     source: str
 
 
-def mutants(module: str) -> list[Mutant]:
-    """一个文件的全部变异。"""
+def mutants(module: str, sample: int, dice: random.Random) -> list[Mutant]:
+    """一个文件的变异，抽 sample 个；0 是全部。"""
     tree = ast.parse((ROOT / "helpers" / f"{module}.py").read_text(encoding="utf-8"))
-    found = []
-    for i, node in enumerate(places(tree)):
-        for other in changed(node):
-            if ast.dump(other) == ast.dump(node):
-                continue
-            mutated = copy.deepcopy(tree)
-            target = next(each for j, each in enumerate(places(mutated)) if j == i)
-            was = ast.unparse(node)
-            replace(mutated, target, other)
-            found.append(Mutant(module, node.lineno, f"{was}  →  {ast.unparse(other)}", ast.unparse(mutated)))
-    return found
+    found = [(i, other) for i, node in enumerate(places(tree)) for other in changed(node)
+             if ast.dump(other) != ast.dump(node)]
+    print(f"{module}.py：{len(found)} 个变异", flush=True)
+    return [mutant(module, tree, i, other) for i, other in dice.sample(found, min(sample or len(found), len(found)))]
+
+
+def mutant(module: str, tree: ast.Module, i: int, other: ast.AST) -> Mutant:
+    """第 i 个节点换成 other。"""
+    mutated = copy.deepcopy(tree)
+    target = next(each for j, each in enumerate(places(mutated)) if j == i)
+    change = f"{ast.unparse(target)}  →  {ast.unparse(other)}"
+    replace(mutated, target, other)
+    return Mutant(module, target.lineno, change, ast.unparse(mutated))
 
 
 def places(node: ast.AST) -> Iterator[ast.AST]:
@@ -298,11 +300,8 @@ def main() -> int:
     for library in ("torch", "torchvision", "torchinfo", "ipywidgets", "matplotlib.figure", "nbclient", "playwright",
                     "jupyter_client.manager"):
         __import__(library)
-    dice, chosen = random.Random(options.seed), []
-    for module in options.modules:
-        every = mutants(module)
-        chosen += dice.sample(every, min(options.sample or len(every), len(every)))
-        print(f"{module}.py：{len(every)} 个变异", flush=True)
+    dice = random.Random(options.seed)
+    chosen = [each for module in options.modules for each in mutants(module, options.sample, dice)]
     feet = footprints({module.split("/")[0] for module in options.modules})
     results = run(chosen, options.jobs, feet)
     for module in options.modules:
