@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from helpers.arguments import between, number
+from helpers.arguments import between
 from helpers.experiments.atomic import file_name, writing
+from helpers.experiments.run import check_point, require_number
 from helpers.experiments.settings import describe_differences, differences, plain
 from helpers.machine.dice import Dice
 from helpers.machine.interrupt import gentle_stop
@@ -105,10 +106,15 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
     for sums in (position.sums, position.earlier_sums):
         _require(sums is None or (sums.shape == (2,) and sums.dtype == torch.float32))
     points = [Point(*point) for point in saved["points"]]
-    _require(all(number(point.epoch) is not None for point in points))
-    _require(all(number(spent) is not None for spent in saved["seconds"].values()))
-    torch.Generator().set_state(saved["random"].cpu())
-    return saved | {"position": position, "points": points, "settings": dict(settings)}
+    for point in points:
+        check_point(point)
+    for value in (*saved["seconds"].values(), 0 if position.lr is None else position.lr):
+        require_number(value)
+    random, random_cuda = saved["random"], saved["random_cuda"]
+    torch.Generator().set_state(random.cpu())
+    _require(random_cuda is None or random_cuda.dtype == torch.uint8)
+    return {"net": saved["net"], "position": position, "random": random, "random_cuda": random_cuda,
+            "points": points, "settings": dict(settings), "seconds": saved["seconds"]}
 
 
 def _require(holds: bool) -> None:

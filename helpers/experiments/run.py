@@ -1,5 +1,6 @@
 """一次训练留下的：怎样训练的，走过的曲线，花掉的时间和内存，诊断。"""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -166,6 +167,23 @@ def several(runs: Iterable[Run]) -> list[Run]:
     """几次训练；收到的不是训练时抛出 TypeError。"""
     wanted = "要几次训练，如 saved_runs('lenet') 或者 [run]"
     return [instance(run, Run, wanted) for run in instance(runs, Iterable, wanted)]
+
+
+def check_point(point: Point) -> None:
+    """曲线上的一点，从文件里读来的；不是数就抛出 TypeError。损失和训练精度可以是 NaN，没有量过的是 None。"""
+    for name, value in vars(point).items():
+        if name in ("loss", "train_acc"):
+            absent = isinstance(value, float) and math.isnan(value)
+        else:
+            absent = value is None and name != "epoch"
+        if not absent:
+            require_number(value)
+
+
+def require_number(value: Any) -> None:
+    """不是有限的 Python 数就抛出 TypeError。"""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise TypeError("应当是数")
 
 
 def comparable_band(network: str, recipe: dict[str, Any], book_recipe: dict[str, Any]) -> Band | None:

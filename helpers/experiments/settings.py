@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from helpers.arguments import number
+
 _LABELS = {"batch_size": "批量", "size": "输入边长", "images": "训练图片", "lr": "学习率", "num_epochs": "轮数",
            "init": "初始化", "params": "参数个数", "folder": "图片文件夹", "num_classes": "类别数",
            "processes": "进程数", "dtype": "精度", "seed": "种子"}
@@ -47,6 +49,6 @@ def _text(value: Any) -> str:
 
 def _same(a: Any, b: Any) -> bool:
     # 滑块停在最近的刻度上，学习率差千分之几算相同
-    if isinstance(a, float) or isinstance(b, float):
+    if (isinstance(a, float) or isinstance(b, float)) and number(a) is not None and number(b) is not None:
         return abs(a - b) <= 0.005 * abs(a)
     return a == b

@@ -6,14 +6,14 @@ import json
 import math
 import warnings
 from collections.abc import Iterable
-from dataclasses import asdict, astuple, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from helpers.arguments import between, instance
 from helpers.experiments.atomic import file_name, writing
-from helpers.experiments.run import Finding, Run, several
+from helpers.experiments.run import Finding, Run, check_point, require_number, several
 from helpers.paths import runs_folder
 from helpers.training.loop import Point
 
@@ -94,6 +94,24 @@ def saved_runs(network: str | None = None, folder: Path | str | None = None) -> 
     return Runs(found, skipped)
 
 
+def _check(run: Run) -> None:
+    """缺了什么、类型不对，就抛出异常：以后画图、比较、列进表里，样样都用得上。"""
+    findings = (text for each in run.findings for text in (each.kind, each.symptom, each.remedy))
+    for text in (run.network, run.ended, run.device, run.dtype, run.started, *findings):
+        instance(text, str, "应当是文字")
+    for name in ("batch_size", "size", "images", "num_epochs", "params", "macs"):
+        between(name, run.recipe[name], 0 if name in ("params", "macs") else 1)
+    between("classes", run.classes, 1)
+    for recipe in (run.recipe, run.book_recipe or run.recipe):
+        require_number(instance(recipe, dict, "应当是字典")["lr"])
+    known = (each for each in (run.seed, run.final_lr, run.test_images) if each is not None)
+    for value in (*run.seconds.values(), *run.memory.values(), *known):
+        require_number(value)
+    for point in run.points:
+        check_point(point)
+    repr(run)
+
+
 def restore(content: dict[str, Any]) -> Run:
     """文件里的内容变回 Run；以前的版本存下的也认得：那时诊断是句子，书上的配方叫 book，一点记的是一轮开头到此刻。"""
     content = dict(content)
@@ -108,15 +126,6 @@ def restore(content: dict[str, Any]) -> Run:
     content["findings"] = tuple(Finding("", each) if isinstance(each, str) else Finding(**each)
                                 for each in content["findings"])
     return Run(**{field.name: content[field.name] for field in fields(Run) if field.name in content})
-
-
-def _check(run: Run) -> None:
-    """缺了什么、不是数，在这里就抛出异常，不等画到一半。"""
-    for name in ("batch_size", "size", "images", "num_epochs", "params", "macs"):
-        between(name, run.recipe[name], 1 if name == "batch_size" else 0)
-    if not all(isinstance(value, int | float | None) for point in run.points for value in astuple(point)):
-        raise TypeError("曲线上的一点不是数")
-    repr(run)
 
 
 def _point(epoch: float, loss: float | None, train_acc: float | None, **rest: Any) -> Point:

@@ -179,6 +179,12 @@ def test_own_loop_is_used_and_timed(plan):
     assert "steps" not in run.seconds and "只算更新" not in repr(run) and "实际没有量" in repr(run)
 
 
+@pytest.mark.parametrize("was, now", [(0.5, "一半"), ("一半", 0.5), (0.5, None), (0.5, [0.5])])
+def test_settings_of_two_kinds_differ(run, was, now):
+    other = replace(run, recipe=run.recipe | {"ratio": now}, book_recipe=run.recipe | {"ratio": was})
+    assert "ratio" in other.name and other.band is None
+
+
 def test_runs_come_back_from_disk(run, runs_folder):
     [path] = runs_folder.glob("*.json")
     assert saved_runs() == [run] == saved_runs("lenet") and saved_runs("vgg11") == []
@@ -199,7 +205,10 @@ def test_a_damaged_file_is_skipped_and_named(run, runs_folder, recwarn):
                {"ended": "?"}, {"recipe": None}, {"recipe": {}}, {"memory": {}}, {"seconds": 3}, {"points": None},
                {"findings": [1]}, {"points": [{"epoch": 1}]}, *({"recipe": good["recipe"] | change} for change in (
                    {"macs": "很多"}, {"params": None}, {"batch_size": 0}, {"num_epochs": []})),
-               {"points": [good["points"][-1] | {"loss": "x"}]}, {"points": [good["points"][-1] | {"train_acc": {}}]}))]
+               *({"points": [good["points"][-1] | change]} for change in (
+                   {"loss": "x"}, {"train_acc": {}}, {"test_acc": math.nan}, {"epoch": None}, {"epoch_acc": True})),
+               {"seed": "7"}, {"final_lr": ""}, {"test_images": []}, {"classes": 0}, {"memory": good["memory"] | {
+                   "peak": None}}, {"findings": [{"kind": "", "symptom": 3, "remedy": ""}]}, {"book_recipe": [1]}))]
     for i, content in enumerate(odd):
         (runs_folder / f"bad{i}.json").write_text(content, encoding="utf-8")
     runs = saved_runs()

@@ -83,11 +83,14 @@ def same(a, b):
         for name, value in b.items())
 
 
+ABSENT = object()
+
+
 def parts(**changes):
-    """一份存档的各个部分，有几处不对。"""
+    """一份存档的各个部分，有几处不对；ABSENT 是没有这一部分。"""
     good = {"net": network().state_dict(), "random": torch.get_rng_state(), "random_cuda": None,
             "points": [[1.0, 2.0, 0.3]], "settings": SETTINGS, "seconds": {}, "position": vars(Position(epoch=1))}
-    return good | changes
+    return {name: part for name, part in (good | changes).items() if part is not ABSENT}
 
 
 @pytest.mark.parametrize("changes, says", [
@@ -100,7 +103,9 @@ def parts(**changes):
     *((wrong, "读不出来") for wrong in (
         {"position": {"epoch": 1, "odd": 2}}, {"random": torch.zeros(3, dtype=torch.uint8)},
         {"points": [["a", 1.0, 1.0]]}, {"points": 3}, {"seconds": {"steps": "long"}}, {"settings": {}},
-        {"settings": None}))])
+        {"settings": None}, {"position": vars(Position(epoch=1, lr="0.1"))}, {"points": [[1.0, "2", 0.3]]},
+        {"random_cuda": torch.zeros(3)},
+        *({name: ABSENT} for name in ("net", "random", "random_cuda", "points", "settings", "seconds", "position"))))])
 def test_G12_parts_that_do_not_fit(changes, says, tmp_path):
     net = network()
     before, path = {name: value.clone() for name, value in net.state_dict().items()}, tmp_path / "a.pt"
