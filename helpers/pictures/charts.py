@@ -94,16 +94,19 @@ def distributions(groups: Mapping[str, Sequence[float]], label: str, step: float
 
 
 def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: str, ylabel: str, *, log: bool = False,
-               span: tuple[float, float] | None = None) -> Picture:
+               span: tuple[float, float] | None = None,
+               styles: Mapping[str, tuple[str, str]] | None = None) -> Picture:
     """几条折线，图例在右边；整数画成台阶。
 
     x: 横轴，与每条线等长；log: 纵轴用对数刻度，0 不画；span: 横轴上要加绿色底的一段。
+    styles: 名字到 (颜色, 线型)，如 ("C0", "--")，默认一条线一种颜色。
     """
     with canvas(8.4, 3.4, f"{ylabel}：{'、'.join(series)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for name, values in series.items():
             whole = all(isinstance(value, int) for value in values)
-            axes.plot(x, values, marker="o" if len(x) < 40 else None, ms=3.5, label=name,
+            color, ls = (styles or {}).get(name, (None, "-"))
+            axes.plot(x, values, marker="o" if len(x) < 40 else None, ms=3.5, label=name, color=color, ls=ls,
                       drawstyle="steps-mid" if whole else "default")
             if whole:
                 axes.yaxis.set_major_locator(MaxNLocator(integer=True))
@@ -216,7 +219,10 @@ def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequenc
 
 
 def cost_shares(tables: dict[str, Trace]) -> Picture:
-    """每个网络一行：左边参数、右边乘加各在哪些层；条长是占全网的百分比，条上写着个数。tables: 标题到清单。"""
+    """每个网络一行：左边参数、右边乘加各在哪些层；条长是占全网的百分比，条上写着个数。tables: 标题到清单。
+
+    各图的横轴都是 0 到 100 %，所以同样的百分比一样长。
+    """
     rows = [sum(layer.params > 0 for layer in table) for table in tables.values()]
     with canvas(8.8, sum(0.27 * count + 0.75 for count in rows), "、".join(tables) + " 的参数和乘加在哪些层",
                 layout="tight") as drawn:
@@ -236,9 +242,10 @@ def _draw_shares(axes: Axes, title: str, table: Trace, field: str, unit: str) ->
                      color=[kind_color("conv" if "Conv" in layer.kind else "linear") for layer in layers], height=0.7,
                      edgecolor=EDGE, lw=0.5)
     axes.bar_label(bars, [f"{value:,}（{100 * value / total:.1f} %）" for value in values], padding=3, fontsize=8)
-    axes.set(xlim=(0, 1.6 * max(values) / total), xticks=[])
+    axes.set(xlim=(0, 1.6))  # 100 % 的右边留给数字
+    axes.set_xticks([0, 0.5, 1], ["0", "50 %", "100 %"], fontsize=8)
     axes.invert_yaxis()
-    axes.spines["bottom"].set_visible(False)
+    axes.spines["bottom"].set_bounds(0, 1)
     axes.tick_params(axis="y", length=0, labelsize=8)
     axes.set_title(f"{title}：{total:,} {unit}", loc="left", fontsize=10)
 

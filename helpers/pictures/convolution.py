@@ -13,31 +13,38 @@ from helpers.pictures.canvas import GREY, IMAGE, ORANGE, PALE_ORANGE, SIGNED, Pi
 from helpers.pictures.pen import box, color_bar, paint, sheet, write
 
 _WIDTH, _SIDE, _STEP = 8.4, 1.15, 1.4  # 英寸：pointwise_at 的图多宽，里面一张特征图的边长，两张之间
+_READABLE = 7  # 小表的边长：再大，格子里的数就小得看不清
 
 
-def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
+def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int, *, stride: int = 1,
+                   padding: int | None = None) -> Picture:
     """输出的第 (row, column) 格是怎样算出来的：左边是输入和窗口，中间是逐个相乘，右边是整张输出和这一格。
 
-    X: (1, 1, H, W)，取值 0–1；kernel: (k, k)，k 是奇数，四周各填充 k // 2 个 0，所以输出也是 H×W，没有偏置。
-    图像 0 是黑，1 是白；有正有负的是红正蓝负，0 是白。row、column 从 0 数起。
+    X: (1, 1, H, W)，取值 0–1；kernel: (k, k)，没有偏置，k 超过 7 时小表里不写数。
+    stride: 步幅，大于 1 时每个窗口的中心画一个橙色的点；padding: 四周各填充几个 0，默认 k // 2：k 是奇数、
+        步幅是 1 时输出也是 H×W。
+    图像 0 是黑，1 是白；有正有负的是红正蓝负，0 是白。row、column 从 0 数起；输出没有这一格时抛出 ValueError。
     """
-    size, pad, (height, width) = len(kernel), len(kernel) // 2, X.shape[2:]
+    size, pad = len(kernel), len(kernel) // 2 if padding is None else padding
     padded = F.pad(X, [pad] * 4)[0, 0]
-    output = F.conv2d(X, kernel[None, None], padding=pad)[0, 0]
-    window = padded[row:row + size, column:column + size]
-    value = (window * kernel).sum().item()
-    with canvas(9.6, 2.2, f"第 {row} 行第 {column} 列：窗口 × 卷积核，加起来是 {_text(value)}") as drawn:
+    output = F.conv2d(X, kernel[None, None], stride=stride, padding=pad)[0, 0]
+    if not (0 <= row < len(output) and 0 <= column < output.shape[1]):
+        raise ValueError(f"输出是 {'×'.join(map(str, output.shape))}，从 0 数起，没有第 {row} 行第 {column} 列这一格。")
+    top, left = row * stride, column * stride
+    window = padded[top:top + size, left:left + size]
+    with canvas(9.6, 2.2, f"第 {row} 行第 {column} 列：窗口 × 卷积核，加起来是 "
+                          f"{_text((window * kernel).sum().item())}") as drawn:
         grid = drawn.figure.subplots(1, 5, width_ratios=(1.25, 1, 1, 1, 1.25))
-        paint(grid[0], padded)
-        _frame(grid[0], pad, pad, height, width, GREY, 0.8)
-        _frame(grid[0], row, column, size, size, ORANGE, 2)
+        _draw_input(grid[0], padded, pad, size, stride)
+        _frame(grid[0], top, left, size, size, ORANGE, 2)
         _numbers(grid[1], window, IMAGE, 0, 1)
         reach = _reach(kernel)  # 输入不超过 1，所以乘积用同一个刻度
         _numbers(grid[2], kernel, SIGNED, -reach, reach)
         _numbers(grid[3], window * kernel, SIGNED, -reach, reach)
         paint(grid[4], output, SIGNED, vmin=-_reach(output), vmax=_reach(output))
         _frame(grid[4], row, column, 1, 1, ORANGE, 2)
-        titles = ("输入，四周填充 0", "窗口", "卷积核", "相乘", f"输出，这一格 {_text(value)}")
+        titles = (f"输入，四周填充 {pad} 格 0" if pad else "输入，不填充", "窗口", "卷积核", "相乘",
+                  f"输出，这一格 {_text(output[row, column].item())}")
         for axes, title, sign in zip(grid, titles, ("", "", "×", "=", "相加"), strict=True):
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set(visible=True, color=GREY)
@@ -45,6 +52,18 @@ def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int) -> Picture:
             write(axes, -0.12, 0.5, sign, 9, transform=axes.transAxes)
         drawn.figure.subplots_adjust(0.01, 0.02, 0.99, 0.9, 0.24)
     return drawn
+
+
+def _draw_input(axes: Axes, padded: Tensor, pad: int, size: int, stride: int) -> None:
+    """填充过的输入，原来的图框出来；步幅大于 1 时点出每个窗口的中心。"""
+    paint(axes, padded)
+    height, width = padded.shape
+    _frame(axes, pad, pad, height - 2 * pad, width - 2 * pad, GREY, 0.8)
+    if stride > 1:
+        middle = (size - 1) / 2
+        for y in range(0, height - size + 1, stride):
+            for x in range(0, width - size + 1, stride):
+                axes.plot(x + middle, y + middle, ".", ms=3, color=ORANGE, mew=0)
 
 
 def chains_at(X: Tensor, chains: Mapping[str, Sequence[Tensor]], row: int, column: int, *,
@@ -107,7 +126,7 @@ def _frame(axes: Axes, row: int, column: int, height: int, width: int, color: st
 def _numbers(axes: Axes, table: Tensor, cmap: str, low: float, high: float) -> None:
     """一张小表 (k, k)：颜色和数字。"""
     paint(axes, table, cmap, vmin=low, vmax=high)
-    for i, line in enumerate(table.tolist()):
+    for i, line in enumerate(table.tolist() if len(table) <= _READABLE else []):
         for j, value in enumerate(line):
             dark = value < 0.5 if cmap == IMAGE else abs(value) > 0.6 * high
             axes.text(j, i, _text(value), ha="center", va="center",

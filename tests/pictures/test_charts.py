@@ -168,6 +168,23 @@ def test_bars_are_as_long_as_their_share():
     assert left[0] / left[1] == pytest.approx(params[0] / params[1], rel=0.06)
 
 
+def test_equal_shares_are_equally_long_in_every_panel():
+    lenet, alexnet = (trace(load(section).__dict__[name](), (1, 1, size, size))
+                      for section, name, size in (("7.1", "lenet", 28), ("7.2", "alexnet", 224)))
+    bars = areas(cost_shares({"LeNet": lenet, "AlexNet": alexnet}).png, kind_color("linear"), 100)
+    longest = sorted(area.width for area in bars if area.left < 440)[-2:]
+    shares = sorted(max(layer.params for layer in table) / table.params for table in (lenet, alexnet))
+    assert longest[1] / longest[0] == pytest.approx(shares[1] / shares[0], rel=0.05)
+
+
+def test_a_line_has_the_style_that_was_asked_for():
+    def inked(**styles):
+        return painted(line_chart({"a": [0.0, 1.0], "b": [1.0, 0.0]}, [0, 1], "x", "y", **styles).png, SECOND).sum()
+
+    both = inked(styles={"a": ("C1", "-"), "b": ("C1", "-")})
+    assert both > 1.7 * inked() and both > 1.3 * inked(styles={"a": ("C1", ":"), "b": ("C1", ":")})
+
+
 def test_layers_have_the_color_of_their_kind():
     png = cost_shares({"LeNet": trace(load("7.1").lenet(), (1, 1, 28, 28))}).png
     conv, linear = (sum(area.width for area in areas(png, kind_color(kind), 60) if area.left > 440)

@@ -28,6 +28,26 @@ def test_the_sum_is_the_sum_of_the_products(size, row, column):
         X, kernel, row, column).title
 
 
+@pytest.mark.parametrize("size, stride, padding, row, column", [(3, 2, 0, 1, 4), (11, 4, 1, 0, 0), (4, 3, 2, 2, 3)])
+def test_stride_and_padding_are_those_of_the_convolution(size, stride, padding, row, column):
+    X, kernel = torch.rand(1, 1, 10, 12), torch.randn(size, size)
+    output = nn.functional.conv2d(X, kernel[None, None], stride=stride, padding=padding)[0, 0]
+    options = {"stride": stride, "padding": padding}
+    assert convolution_at(X, kernel, row, column, **options).title.endswith(
+        f"是 {output[row, column].item():.2f}".replace("-0.00", "0.00"))
+    with pytest.raises(ValueError, match=f"输出是 {len(output)}×{output.shape[1]}"):
+        convolution_at(X, kernel, len(output), 0, **options)
+
+
+def test_a_larger_stride_moves_the_window_further():
+    def edge(row, stride):  # 输入上的窗口的下边
+        png = convolution_at(torch.zeros(1, 1, 28, 28), torch.ones(5, 5), row, 0, stride=stride, padding=0).png
+        return (painted(png, ORANGE)[:, :190].sum(axis=1) > 25).nonzero()[0].max()  # 一排点没有这么多像素
+
+    one, three = (edge(5, stride) - edge(0, stride) for stride in (1, 3))
+    assert three == pytest.approx(3 * one, abs=3) and one > 20
+
+
 def frames(row, column):
     """两个橙色的框（输入上的窗口，输出上的一格）：各自的中心 (x, y)。"""
     ys, xs = painted(convolution_at(torch.zeros(1, 1, 28, 28), torch.ones(5, 5), row, column).png, ORANGE).nonzero()
