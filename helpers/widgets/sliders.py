@@ -24,8 +24,8 @@ class Slider(widgets.Widget):
         sent = {name: sync_data[name] for name in ("value", "index") if name in sync_data and name in self.keys}
         before = self.value
         try:
-            if any(isinstance(value, float) and not math.isfinite(value) for value in sent.values()):
-                raise ValueError  # NaN 与谁比都不成立，范围检查拦不住它
+            if any(number(value) is None and not isinstance(value, bool) for value in sent.values()):
+                raise ValueError  # NaN 与谁比都不成立，范围检查拦不住它；"NAN" 这样的文字，滑块会当成数
             super().set_state(sent)
         except Exception:  # 什么样的值都有人送得来；回调里的异常没有别处可看
             self.value = before

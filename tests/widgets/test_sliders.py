@@ -70,6 +70,7 @@ def test_functions_are_options_and_are_known_by_their_name():
 
 @pytest.mark.parametrize("slider, sent, there", [
     (((1, 32), 6), {"value": 7}, 7), (((1, 32), 6), {"value": "abc"}, 6), (((1, 32), 6), {"value": float("nan")}, 6),
+    (((1, 32), 6), {"value": "7"}, 6), (((0.0, 1.0), 0.5), {"value": "NAN"}, 0.5),
     (((1, 32), 6), {"value": 99}, 32), (((1, 32), 6), {"max": 99}, 6), (((0.0, 1.0), 0.5), {"value": 10**400}, 0.5),
     ((["a", "b"], "a"), {"index": 1}, "b"), ((["a", "b"], "a"), {"index": 5}, "a"),
     ((["a", "b"], "a"), {"index": None}, "a"),
