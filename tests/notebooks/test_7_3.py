@@ -1,4 +1,4 @@
-"""7.3 VGG：形状、感受野、输入边长、与 torchvision 逐位相同、记得住 64 张图、fit 与普通循环相同。"""
+"""7.3 VGG：形状、感受野、输入边长、与 torchvision 逐位相同、记得住 64 张图；参数一样多的几个塔。"""
 
 import pytest
 import torch
@@ -15,7 +15,8 @@ from helpers import (
     trace,
 )
 
-vgg11, vgg_block = load("7.3").vgg11, load("7.3").vgg_block
+section = load("7.3")
+vgg11, vgg_block = section.vgg11, section.vgg_block
 WIDTHS = (64, 128, 256, 512, 512)
 
 
@@ -105,3 +106,19 @@ def test_the_window_is_where_the_picture_draws_it():
         seen = X.grad[0, 0].sum(dim=dim).nonzero().flatten()
         middle = (cell + 0.5) * step
         assert (seen.min(), seen.max() + 1) == (middle - field / 2, middle + field / 2)
+
+
+def test_the_towers_have_equally_many_parameters_but_not_layers():
+    nets = {name: section.tower(*arm) for name, arm in section.towers.items()}
+    params = {name: sum(p.numel() for p in net.parameters()) for name, net in nets.items()}
+    assert all(abs(count / params["两个 3×3"] - 1) < 0.015 for count in params.values())
+    kernels = {name: [m.kernel_size for m in net.modules() if isinstance(m, nn.Conv2d)] for name, net in nets.items()}
+    assert kernels == {"一个 3×3": 2 * [(3, 3)], "一个 5×5": 2 * [(5, 5)], "两个 3×3": 4 * [(3, 3)],
+                       "三个 3×3": 6 * [(3, 3)]}
+
+
+def test_one_5x5_sees_as_far_as_two_3x3():
+    tables = {name: trace(section.tower(*arm), (1, 1, 14, 14)) for name, arm in section.towers.items()}
+    fields = {name: table[1].receptive_field for name, table in tables.items()}
+    assert fields["一个 5×5"] == fields["两个 3×3"] == (16, 16) and fields["三个 3×3"] == (22, 22)
+    assert all(table[-1].out_shape == (1, 10) for table in tables.values())
