@@ -3,7 +3,7 @@
 笔记本从这里取画图的名字；按读者遇到的次序列出。
 """
 
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, RULE, Picture, canvas
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, PATH_COLORS, RULE, Picture, canvas
 from helpers.pictures.curves import LivePlot, compare_curves
 from helpers.pictures.networks import block_stacks, branches, dense_arcs, layer_stacks, skip_paths, stage_columns
 from helpers.pictures.flow import PLUS, Box, Frame, Paths, flow_chart
@@ -14,7 +14,7 @@ from helpers.pictures.charts import (changes, cost_shares, distributions, dots, 
                                      staircase, trade_offs, trial_lines)
 
 __all__ = [
-    "Picture", "canvas", "BLUE", "GREEN", "GREY", "ORANGE", "RULE",
+    "Picture", "canvas", "BLUE", "GREEN", "GREY", "ORANGE", "PATH_COLORS", "RULE",
     "LivePlot", "compare_curves",
     "layer_stacks", "block_stacks", "branches", "stage_columns", "skip_paths", "dense_arcs",
     "flow_chart", "Box", "PLUS", "Paths", "Frame",

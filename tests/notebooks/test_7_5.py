@@ -1,4 +1,4 @@
-"""7.5 GoogLeNet：各段的形状、感受野、路径开关、torchvision 的通道数和输出、能背下 64 张图、训练循环、三张图。"""
+"""7.5 GoogLeNet：形状、感受野、路径开关、两样各省多少、与 torchvision 相同、加上规范化、能背下 64 张图。"""
 
 import math
 
@@ -42,6 +42,23 @@ def test_block_is_four_paths_side_by_side():
     assert fields == [(side, side) for side in (1, 3, 5, 3)]
 
 
+def test_both_ways_of_writing_the_block_agree():
+    """书上的写法和带开关的写法，参数的次序相同，抄过去输出就相同。"""
+    plain, general = section.FourPaths(*FIRST), Inception(*FIRST)
+    for theirs, ours in zip(plain.parameters(), general.parameters(), strict=True):
+        theirs.data.copy_(ours.data)
+    X = torch.rand(2, 192, 7, 5)
+    assert torch.equal(plain(X), general(X))
+
+
+def test_splitting_and_reducing_each_save_a_share():
+    def params(module):
+        return sum(parameter.numel() for parameter in module.parameters())
+
+    assert [params(nn.Conv2d(192, 256, 5)), params(Inception(*FIRST, reduce=False)), params(Inception(*FIRST))] == [
+        1_229_056, 393_472, 163_696]
+
+
 @pytest.mark.parametrize(("paths", "channels"), [((1, 2, 3, 4), 256), ((2,), 128), ((1, 4), 96), ((3, 4), 64)])
 @pytest.mark.parametrize("reduce", [True, False])
 def test_paths_can_be_switched_off(paths, channels, reduce):
@@ -82,6 +99,33 @@ def test_equal_to_torchvision_without_its_five_differences():
         theirs.fc.load_state_dict(ours[-1].state_dict())
         X = torch.rand(2, 3, 64, 64, dtype=torch.double)
         assert (ours(X) - theirs(X)).abs().max() < 1e-12
+
+
+def test_normalized_puts_a_normalization_behind_each_convolution():
+    net = googlenet(ratio=8)
+    count, X = len(convs(net)), torch.rand(8, 1, 32, 32)
+    assert section.normalized(net) is net and len(convs(net)) == count == 57
+    follow = [pair for pair in (list(module) for module in net.modules() if isinstance(module, nn.Sequential))
+              if [type(layer) for layer in pair] == [nn.Conv2d, nn.BatchNorm2d]]
+    assert len(follow) == count == sum(isinstance(module, nn.BatchNorm2d) for module in net.modules())
+    seen = []
+    for _, norm in follow:
+        norm.register_forward_hook(lambda _module, _inputs, Y: seen.append(Y.detach()))
+    net(X)
+    assert len(seen) == count and all(Y.mean(dim=(0, 2, 3)).abs().max() < 1e-4 for Y in seen)
+
+
+def test_the_small_network_is_the_first_four_blocks():
+    """少一条路径就少这些通道；只有路径 2 的那一组，参数与四条路径的相差不到百分之一。"""
+    book = [module for module in googlenet(ratio=8).modules() if isinstance(module, Inception)][:4]
+    small = [module for module in section.four_blocks().modules() if isinstance(module, Inception)]
+    assert [[c.weight.shape for c in convs(block)] for block in small] == [
+        [c.weight.shape for c in convs(block)] for block in book]
+    costs = {name: trace(section.normalized(section.four_blocks(**options)), (1, 1, 14, 14)).params
+             for name, options in (section.switches | section.others).items()}
+    whole = costs.pop("四条路径")
+    assert abs(costs.pop("只有路径 2，参数一样多") / whole - 1) < 0.01
+    assert costs.pop("四条路径，不降维") > 3 * whole and all(params < whole for params in costs.values())
 
 
 def test_sixty_four_images_can_be_learned_by_heart():
