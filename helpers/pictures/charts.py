@@ -43,7 +43,8 @@ def dots(groups: Mapping[str, Measured], label: str, *, log: bool = False) -> Pi
             if math.isfinite(group.high - group.low):
                 axes.plot([group.low, group.high], [i] * 2, color=ORANGE, lw=1.5, zorder=3)
             axes.plot([group.mean] * 2, [i - 0.3, i + 0.3], color=ORANGE, lw=2)
-            axes.text(group.mean, i + 0.32, f"{group.mean:.3g}", ha="center", va="top", fontsize=8)
+            shown = f"{group.mean:,.0f}" if abs(group.mean) >= 1000 else f"{group.mean:.3g}"
+            axes.text(group.mean, i + 0.32, shown, ha="center", va="top", fontsize=8)
         if log:
             axes.set_xscale("log", nonpositive="mask")
             _plain_numbers(axes.xaxis)
