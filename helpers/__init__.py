@@ -26,6 +26,7 @@ from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.inside import Explanation, explain
 from helpers.network.recording import record
+from helpers.network.where import grad_cam, occlusion
 from helpers.experiments.trials import Trials, trials
 from helpers.experiments.records import recorded
 from helpers.experiments.plan import Plan, budget
@@ -36,6 +37,7 @@ from helpers.experiments.store import export_csv, saved_runs
 from helpers.experiments.comparison import compare
 from helpers.widgets.interactive import Interactive
 from helpers.widgets.explorer import Explorer
+from helpers.widgets.inside import Inside
 
 __all__ = [
     "NETWORKS", "load",
@@ -51,10 +53,10 @@ __all__ = [
     "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs", "trial_lines",
     "Forecast", "forecast",
-    "Explanation", "explain", "record",
+    "Explanation", "explain", "record", "grad_cam", "occlusion",
     "Trials", "trials", "recorded",
     "Plan", "budget",
     "dead_relus", "diagnose",
     "Finding", "Run", "Session", "train", "export_csv", "saved_runs", "compare",
-    "Interactive", "Explorer",
+    "Interactive", "Explorer", "Inside",
 ]

@@ -7,6 +7,7 @@ from functools import lru_cache
 from itertools import product
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -296,7 +297,7 @@ def _move(value: Value, index: Index) -> Split | None:
         return Split("movement", [Part("constant", [value.content[index].item()])], note="在填充里。")
     for source in _moved(value):
         if number < source.content.numel():
-            place = tuple(int(i) for i in torch.unravel_index(torch.tensor(number), source.shape))
+            place = tuple(map(int, np.unravel_index(number, source.shape)))  # torch 的要先花两秒导入
             return Split(kind, [Part("input", _numbers(source, [place]), source, [place], [1.0])])
         number -= source.content.numel()
     return None

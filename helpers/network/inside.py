@@ -87,12 +87,17 @@ class Explanation:
         return self.cell.index
 
     @property
+    def name(self) -> str:
+        """kind 用中文怎样说。"""
+        return _KINDS[self.kind]
+
+    @property
     def layer(self) -> str:
         """在哪一层里算的，名字同 named_modules。"""
         return self.cell.value.layer
 
     def __repr__(self) -> str:
-        lines = [f"{self.cell!r} = {self.value:.6g}：{_KINDS[self.kind]}"]
+        lines = [f"{self.cell!r} = {self.value:.6g}：{self.name}"]
         if self.constants:
             lines.append("  " + "，".join(f"{name} = {number:.6g}" for name, number in self.constants.items()))
         lines += [f"  {term}" for term in islice(self.terms, _SHOWN)]
