@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
@@ -29,11 +29,12 @@ class Kernel:
         return self._shell("execute_request", content, metadata={"cellId": cell} if cell else {})
 
     def _shell(self, kind: str, content: dict[str, Any], subshell: str | None = None,
-               metadata: dict[str, Any] | None = None) -> str:
-        message = self.client.session.msg(kind, content, metadata=metadata)
+               metadata: dict[str, Any] | None = None, buffers: Sequence[bytes] = ()) -> str:
+        session = self.client.session
+        message = session.msg(kind, content, metadata=metadata)
         if subshell is not None:
             message["header"]["subshell_id"] = subshell
-        self.client.shell_channel.send(message)
+        session.send(self.client.shell_channel.socket, message, buffers=list(buffers))
         return message["header"]["msg_id"]
 
     def messages(self, parent: str, timeout: float = 60,
@@ -68,8 +69,14 @@ class Kernel:
         """像网页里那样按一下按钮，返回消息的编号。"""
         return self._comm(model, {"method": "custom", "content": {"event": "click"}}, subshell)
 
-    def _comm(self, model: str, data: dict[str, Any], subshell: str | None) -> str:
-        return self._shell("comm_msg", {"comm_id": model, "data": data}, subshell)
+    def ask(self, model: str, content: dict[str, Any], subshell: str | None = None,
+            buffers: Sequence[bytes] = ()) -> str:
+        """像网页里的小组件那样送来一句话和一些字节，返回消息的编号。"""
+        return self._comm(model, {"method": "custom", "content": content}, subshell, buffers)
+
+    def _comm(self, model: str, data: dict[str, Any], subshell: str | None,
+              buffers: Sequence[bytes] = ()) -> str:
+        return self._shell("comm_msg", {"comm_id": model, "data": data}, subshell, buffers=buffers)
 
     def open_subshell(self) -> str:
         """开一个子 shell，返回它的编号：JupyterLab 让小组件的消息走这里，在另一个线程里处理，单元格忙时也有回应。"""
@@ -97,6 +104,14 @@ class Kernel:
             content = self.client.get_iopub_msg(timeout=timeout)["content"]
             if content.get("comm_id") == model and name in content["data"].get("state", {}):
                 return
+
+    def wait_for_answer(self, model: str, number: Any, timeout: float = 30) -> dict[str, Any]:
+        """等到这个小组件送来编号是 number 的一句话。"""
+        while True:
+            content = self.client.get_iopub_msg(timeout=timeout)["content"]
+            said = content.get("data", {}).get("content", {}) if content.get("comm_id") == model else {}
+            if said.get("number") == number:
+                return said
 
     def close(self) -> None:
         """关掉内核。"""

@@ -23,6 +23,7 @@ class Step:
 
     value: 那个张量；number: 第几步，从 0（图像）数起，来路总在前面；sources: 从哪几步来。
     text: 这一步是什么；汇合的几步（相加、相连）kind 是 "join"，图像是 "image"。
+    also: 它的副本，形状和数都一样，不算另一步（如展平 channels_last 的张量之前）。
     column: 离图像最远要几步；lane: 在那一列的第几行，同一条路的几步在同一行；lanes: 那一列一共几行。
     """
 
@@ -33,6 +34,7 @@ class Step:
     column: int
     lane: int
     lanes: int
+    also: tuple[Value, ...] = ()
 
     @property
     def sheets(self) -> Tensor:
@@ -82,20 +84,42 @@ def steps(net: nn.Module, recording: Recording) -> list[Step]:
     for each in sources:
         columns.append(1 + max((columns[i] for i in each), default=-1))
     lanes = _lanes(sources, columns)
-    counts = _counts(sources, columns, lanes)
-    return [Step(value, i, sources[i], _text(value, modules), columns[i], lanes[i], counts[columns[i]])
+    counts, also = _counts(sources, columns, lanes), _copies(path)
+    return [Step(value, i, sources[i], _text(value, modules), columns[i], lanes[i], counts[columns[i]], also[value])
             for i, value in enumerate(path)]
 
 
-def _sources(value: Value) -> list[Value]:
+def _used(value: Value) -> list[Value]:
     return [*values(value.args), *values(value.kwargs)]
+
+
+def _original(value: Value) -> Value:
+    """一个副本是谁的；不是副本的就是它自己。"""
+    while value.op in (aten.clone, aten._to_copy) and value.args[0].shape == value.shape:
+        value = value.args[0]
+    return value
+
+
+def _sources(value: Value) -> list[Value]:
+    return [_original(each) for each in _used(value)]
+
+
+def _copies(path: Sequence[Value]) -> dict[Value, tuple[Value, ...]]:
+    """每一步的副本。"""
+    found: dict[Value, tuple[Value, ...]] = dict.fromkeys(path, ())
+    for value in path:
+        for each in _used(value):
+            while (original := _original(each)) is not each and original in found:
+                found[original] = *found[original], each
+                each = each.args[0]
+    return found
 
 
 def _path(recording: Recording) -> list[Value]:
     """图像和由它算出来的、输出用得到的，来路在前；几条并行的路，先用到的在前。"""
     order: list[Value] = []
     alive: dict[Value, bool] = {}  # 从图像来的吗
-    stack = [(recording[""], False)]
+    stack = [(_original(recording[""]), False)]
     while stack:
         value, ready = stack.pop()
         if ready:

@@ -303,3 +303,27 @@ def map_grid(X: Tensor, maps: Tensor, names: Sequence[str], marked: Sequence[int
         drawn.figure.subplots_adjust(0.08 / width, 0.2 / height, 1 - 0.78 / width, 1 - 0.25 / height, 0.12, 0.3)
         color_bar(drawn.figure, last, (1 - 0.6 / width, 0.25 / height, 0.1 / width, 0.7 / height))
     return drawn
+
+
+def heat_overlay(X: Tensor, heats: Mapping[str, Tensor], titles: Sequence[str] = ()) -> Picture:
+    """图像上叠着网络看的地方，一行一个名字：红的让它更像这一类，蓝的相反，越浓越多；每张用自己的刻度。
+
+    X: (N, 1, H, W)，0–1；heats: 名字到 (N, H, W)，如 `grad_cam` 和 `occlusion` 算的；titles: N 张图像的标题。
+    """
+    rows, left = 1 + len(heats), 1.0
+    with canvas(left + 1.15 * len(X), 1.15 * rows + 0.35, "、".join(heats)) as drawn:
+        grid = drawn.figure.subplots(rows, len(X), squeeze=False)
+        for line, (name, maps) in zip(grid, {"图像": None, **heats}.items(), strict=True):
+            for k, axes in enumerate(line):
+                paint(axes, X[k, 0])
+                axes.axis("off")
+                if maps is not None:
+                    reach = max(float(maps[k].abs().max()), 1e-12)
+                    paint(axes, maps[k], SIGNED, vmin=-reach, vmax=reach,
+                          alpha=(0.8 * maps[k].abs() / reach).cpu().numpy())
+            line[0].text(-0.1, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9)
+        for axes, title in zip(grid[0], titles, strict=False):
+            axes.set_title(title, fontsize=8)
+        width, height = drawn.figure.get_size_inches()
+        drawn.figure.subplots_adjust(left / width, 0.01, 0.99, 1 - 0.35 / height, 0.05, 0.05)
+    return drawn

@@ -64,7 +64,7 @@ class Answers:
         recording = record(self.net, X)
         self.X = recording.image.content
         self.steps = steps(self.net, recording)
-        self.by_value: dict[Value, Step] = {step.value: step for step in self.steps}
+        self.by_value: dict[Value, Step] = {value: step for step in self.steps for value in (step.value, *step.also)}
 
     @property
     def probabilities(self) -> Tensor:
@@ -171,8 +171,8 @@ def _trail(answers: Answers, question: dict[str, Any], buffers: list[Any]) -> Re
         term = strongest(cell.explain())
         if term is None or term.cell is None or term.cell.value not in answers.by_value:
             break
-        cell = term.cell
-        here = answers.by_value[cell.value]
+        here = answers.by_value[term.cell.value]
+        cell = Cell(here.value, term.cell.index)
         found.append([here.number, *here.place(cell.index), term.value])
     return {"cell": [step.number, *place], "trail": found}, []
 

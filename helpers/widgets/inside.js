@@ -471,9 +471,13 @@ function pathBar(root, state, act) {
       const shown = ahead.length > 6 ? [...ahead.slice(0, 3), null, ...ahead.slice(-2)] : ahead;
       const next = shown.map((each) => each === null ? `… ${ahead.length - 5} 步 …` : button(label(each[0]),
         `贡献最大的一条路，再走 ${each[1] + 1} 步`, () => act.ahead(each[1]), { className: "ahead", data: { "data-ahead": each[1] } }));
+      const focused = shell.contains(document.activeElement);
       shell.replaceChildren(make("span", { className: "faint" }, "路"), ...walked.flatMap((each, i) => (i ? ["←", each] : [each])),
         ...next.flatMap((each) => ["⇠", each]));
-      shell.querySelector(".here")?.scrollIntoView({ block: "nearest", inline: "center" });
+      const here = shell.querySelector(".here");
+      if (!here) return;
+      shell.scrollLeft = here.offsetLeft - shell.clientWidth / 2; // scrollIntoView 会连笔记本也一起滚
+      if (focused) here.focus({ preventScroll: true });
     },
   };
 }
@@ -485,7 +489,7 @@ function detailPanel(root, state, act) {
   root.append(shell);
   return {
     show: (answer, data) => {
-      const focused = shell.contains(document.activeElement) && document.activeElement.dataset.focus;
+      const focused = shell.contains(document.activeElement) && (document.activeElement.dataset.focus ?? "own");
       const [own, ...sources] = answer.pictures.map((picture, i) => sheetFigure(state, act, picture, data[i], answer, i === 0));
       const parts = answer.kind === "pixel" ? [own, make("div", {}, "图像里的一个像素，到头了：0 是黑，1 是白。")]
         : answer.grid ? gridParts(state, act, answer, own, sources) : listParts(state, act, answer, own, sources);
@@ -502,7 +506,8 @@ function title(state, answer) {
   const from = way < 0 ? "" : ` ${step.sources.length} 路里从上数第 ${way + 1} 路。`;
   const constants = Object.entries(answer.constants).map(([name, value]) => `${name} = ${number(value)}`).join("，");
   return make("h4", { data: { "data-what": "title" } }, `${k ? `第 ${k} 步 ${[step.title, ...step.details].join("，")}，` : ""}` +
-    `${state.place(answer.cell)} = `, make("b", { className: "number", data: { "data-what": "value", "data-value": answer.value } }, number(answer.value)),
+    `${state.place(answer.cell)} = `, make("b", { className: "number", data: { "data-what": "value", "data-value": answer.value, "data-cell": answer.cell,
+      "data-index": answer.index } }, number(answer.value)),
     make("span", { className: "faint" }, ` ${answer.name}。${from}${constants}${answer.note ? ` ${answer.note}` : ""}`));
 }
 

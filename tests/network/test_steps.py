@@ -90,6 +90,15 @@ def test_a_shortcut_without_a_layer_leads_straight_to_the_sum():
     assert [step.lane for step in found] == [0] * 5
 
 
+def test_a_copy_is_not_a_step_of_its_own():
+    torch.manual_seed(0)
+    net, X = lenet().to(memory_format=torch.channels_last), torch.rand(1, 1, 28, 28)
+    found = steps(net, record(net, X))  # 展平之前先要一份连续的副本
+    assert len(found) == 13 and [len(step.also) for step in found] == [0] * 6 + [1] + [0] * 6
+    [term] = Cell(found[7].value, (0, 77)).explain().terms
+    assert term.cell is not None and term.cell.value in found[6].also
+
+
 def test_parallel_paths_inside_parallel_paths_do_not_collide():
     inner = Concat(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1))
     found = walked(Concat(inner, Concat(nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 1))), 1, 2, 4, 4)

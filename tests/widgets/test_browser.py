@@ -1,67 +1,26 @@
 """在真的 JupyterLab、Notebook 7 和 Chromium 里像读者一样操作 7.1；截图留在 build/screenshots/。"""
 
-import os
-import re
-import secrets
 import shutil
-import subprocess
-import sys
 import time
-import urllib.request
-from typing import NamedTuple
 
 import nbformat
 import pytest
+from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, browsing, dark, run_all, serving
 
-from helpers.paths import NOTEBOOKS, ROOT
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SCREENSHOTS = ROOT / "build" / "screenshots"
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync"]
+from helpers.paths import NOTEBOOKS
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="没有 Chromium；CI 会装")]
 
 
-class FrontEnd(NamedTuple):
-    """一种网页：怎样启动，笔记本的地址，运行到哪里为止（None 是全部）。"""
-
-    module: str
-    option: str
-    address: str
-    cells: int | None
-
-
-FRONT_ENDS = {"lab": FrontEnd("jupyterlab", "--expose-app-in-browser", "lab/tree", None),
-              "notebook": FrontEnd("notebook", "--JupyterNotebookApp.expose_app_in_browser=True", "notebooks", 1)}
-
-
 @pytest.fixture(scope="module", params=FRONT_ENDS)
 def served(request, tmp_path_factory):
-    """(哪一种, 笔记本的地址)：一个真的服务器，打开笔记本的副本。"""
-    front = FRONT_ENDS[request.param]
+    """(哪一种, 笔记本的地址)：一个真的服务器，打开笔记本的副本；JupyterLab 里的是全本。"""
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    if front.cells:
+    if request.param != "lab":
         shorten(folder / "notebooks" / "7.1-lenet.ipynb")
-    token = secrets.token_hex(16)
-    log = (folder / "log").open("w")
-    server = subprocess.Popen([sys.executable, "-m", front.module, "--no-browser", "--allow-root", "--port=0",
-                               front.option, f"--IdentityProvider.token={token}",
-                               f"--ServerApp.root_dir={folder / 'notebooks'}"],
-                              stdout=log, stderr=log, cwd=folder,
-                              env=os.environ | {"COMPANION_RUNS": str(folder / "runs")})
-    try:
-        deadline = time.monotonic() + 120
-        while not (found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", (folder / "log").read_text())):
-            assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
-            time.sleep(0.2)
-        urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/api?token={token}", timeout=60).read()
-        yield request.param, f"http://127.0.0.1:{found[1]}/{front.address}/7.1-lenet.ipynb?reset&token={token}"
-    finally:
-        server.terminate()
-        server.wait(20)
-        log.close()
+    with serving(request.param, folder, "7.1-lenet.ipynb") as url:
+        yield request.param, url
 
 
 def shorten(path):
@@ -75,28 +34,8 @@ def shorten(path):
 @pytest.fixture
 def page(served):
     """一个浏览器窗口。"""
-    from playwright.sync_api import sync_playwright
-
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1500, "height": 1300})
-        page.set_default_timeout(60_000)
+    with browsing(width=1500, height=1300) as page:
         yield page
-        browser.close()
-
-
-def run_all(page, url, seconds):
-    """打开笔记本，从菜单里运行所有单元格，等到最后一个跑完。"""
-    page.goto(url)
-    page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-                           " === 'idle'", timeout=180_000)  # 内核真的连上了
-    if (news := page.get_by_role("button", name="No", exact=True)).is_visible():
-        news.click()
-    page.get_by_role("menuitem", name="Run", exact=True).click()
-    page.get_by_role("menuitem", name="Run All Cells", exact=True).click()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=busy]").first.wait_for()
-    page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=1_000 * seconds)
 
 
 def drag(page, slider, fraction):
@@ -157,7 +96,5 @@ def test_a_reader_explores_lenet(served, page):
         "() => [...document.querySelectorAll('.widget-html')].some(e => e.innerText.includes('第 1 次'))")
     box.screenshot(path=SCREENSHOTS / f"7.1-{name}-light.png")
 
-    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
-    page.wait_for_timeout(500)
+    dark(page)
     explorer(page).screenshot(path=SCREENSHOTS / f"7.1-{name}-dark.png")

@@ -113,3 +113,37 @@ def test_two_threads_that_move_the_same_slider_end_where_the_slider_ends(kernel)
     now = value(kernel, "explorer.sliders['c1'].value")
     assert f"1×{now}×28×28" in value(kernel, "explorer.table.value")
     kernel.close_subshell(subshell)
+
+
+VIEW = """
+import threading, time, torch
+from helpers import Inside, load
+threads = []
+torch.manual_seed(0)
+inside = Inside(load("7.1").lenet(), torch.rand(4, 1, 28, 28))
+answer = inside.answers.answer
+inside.answers.answer = lambda *what: threads.append(threading.current_thread().name) or answer(*what)
+"""
+
+
+def test_a_question_is_answered_while_a_cell_is_busy(kernel):
+    kernel.run(VIEW, cell="view")
+    model = value(kernel, "inside.page.model_id")
+    subshell = kernel.open_subshell()
+    kernel.ask(model, {"ask": "start", "number": 1}, subshell)  # 第一条到主线程
+    until(kernel, "len(threads) == 1")
+    busy = kernel.send("time.sleep(3)\nprint(repr((threads, inside.answers.X.mean().item())))")
+    for number in range(2, 6):
+        kernel.ask(model, {"ask": "image", "image": number - 2, "number": number}, subshell)
+    asked, mean = eval(printed(kernel.messages(busy)))
+    assert len(asked) == 5 and all(name.startswith("subshell") for name in asked[1:])
+    assert mean == pytest.approx(float(value(kernel, "inside.answers.images[3].mean().item()")))
+    kernel.close_subshell(subshell)
+
+
+def test_a_view_that_is_made_again_leaves_nothing_behind(kernel):
+    counts = []
+    for _ in range(3):
+        kernel.run(VIEW, cell="view")
+        counts.append(value(kernel, "len(__import__('ipywidgets').widgets.widget._instances)"))
+    assert len(set(counts)) == 1
