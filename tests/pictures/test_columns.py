@@ -25,7 +25,8 @@ def test_the_bars_are_as_long_as_the_probabilities():
 
 
 def test_any_depth_and_any_number_of_classes_fit():
-    deep = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), *(nn.ReLU() for _ in range(40)), nn.Flatten(), nn.Linear(48, 30))
+    relus = [nn.ReLU() for _ in range(40)]
+    deep = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), *relus, nn.Flatten(), nn.Linear(48, 30))
     for net, side in ((deep, 4), (nn.Sequential(nn.Flatten(), nn.Linear(9, 2)), 3)):
         found = steps(net, record(net, torch.rand(1, 1, side, side)))
         png = network_columns(found, found[-1].value.content[0].softmax(0), LABELS).png
