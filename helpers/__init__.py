@@ -35,6 +35,9 @@ from helpers.experiments.run import Finding, Run
 from helpers.experiments.session import Session, train
 from helpers.experiments.store import export_csv, saved_runs
 from helpers.experiments.comparison import compare
+from helpers.exercises.report import progress
+from helpers.exercises.shelf import exercises
+from helpers.widgets.guess import guess
 from helpers.widgets.interactive import Interactive
 from helpers.widgets.explorer import Explorer
 from helpers.widgets.inside import Inside
@@ -58,5 +61,6 @@ __all__ = [
     "Plan", "budget",
     "dead_relus", "diagnose",
     "Finding", "Run", "Session", "train", "export_csv", "saved_runs", "compare",
+    "guess", "exercises", "progress",
     "Interactive", "Explorer", "Inside",
 ]

@@ -1,4 +1,4 @@
-"""命令行：python -m helpers doctor 检查这台机器；python -m helpers run 7.6 在终端里训练一节的网络。"""
+"""命令行：doctor 检查这台机器；run 7.6 在终端里训练一节的网络；progress 看练习做到哪里；solutions 印出全部答案。"""
 
 import argparse
 import ast
@@ -12,6 +12,7 @@ import torch
 
 from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
+from helpers.exercises.report import document, progress
 from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
@@ -122,13 +123,18 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--sync-batch-norm", action="store_true", help="几块 GPU 一起算批量规范化的均值和方差")
     runner.add_argument("--dtype", metavar="精度", help="float32 或 bfloat16，默认由硬件定")
     runner.add_argument("--cuda-graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
+    commands.add_parser("progress", help="练习做到哪里了，先猜猜对了几个")
+    commands.add_parser("solutions", help="全部练习的提示和答案，印成一份 Markdown")
     options, rest = parser.parse_known_args(arguments)
     if options.command is None:
-        parser.error("要说做什么：doctor 或 run")
-    if options.command == "doctor":
+        parser.error("要说做什么：doctor、run、progress 或 solutions")
+    if options.command != "run":
         if rest:
-            parser.error(f"doctor 没有选项 {' '.join(rest)}")
-        return doctor()
+            parser.error(f"{options.command} 没有选项 {' '.join(rest)}")
+        if options.command == "doctor":
+            return doctor()
+        print(progress() if options.command == "progress" else document())
+        return 0
     try:
         return run(options.section, options, parse_changes(rest))
     except ValueError as error:

@@ -1,0 +1,76 @@
+"""先猜：看结果之前先说一个数、一个形状或者一种可能，再看。"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from helpers.arguments import brief
+from helpers.exercises.progress import note, noted
+from helpers.exercises.verdict import Mistake
+from helpers.network.trace import Trace
+from helpers.pictures.canvas import Picture
+
+
+@dataclass(kw_only=True, eq=False)
+class Guess:
+    """一次先猜。
+
+    section, name: 节号和名字；question: 问题。
+    options: 几种可能，没有就是猜一个形状或一个数；truth: 算出来的答案，有 options 时是其中的一个。
+    shows: 猜过之后给看的；mistakes: 想错的每一种会猜成什么。
+    """
+
+    section: str
+    name: str
+    question: str
+    truth: Callable[[], Any]
+    shows: Callable[[], Trace | Picture]
+    options: tuple[str, ...] = ()
+    mistakes: Callable[[], Mapping[Mistake, Any]] = dict
+
+    @property
+    def key(self) -> str:
+        """记录里的名字。"""
+        return f"{self.section} guess {self.name}"
+
+    def commit(self, guess: Any) -> str:
+        """猜了 guess，记下来，返回一句话：猜对没有，答案是什么。看不懂的抛出 ValueError，什么也不记。"""
+        value, truth = self._read(guess), self._plain(self.truth())
+        lost = note(self.key, guess=value, right=value == truth)
+        if value == truth:
+            return f"猜对了：{written(truth)}。{lost}"
+        found = [mistake.text for mistake, number in self.mistakes().items() if self._plain(number) == value]
+        return "".join([f"你猜 {written(value)}，是 {written(truth)}。", *found, lost])
+
+    def skip(self) -> str:
+        """不猜，直接看；以前猜过的还记着。返回一句话。"""
+        lost = "" if noted(self.key) else note(self.key, guess=None, right=None)
+        return f"是 {self.answer}。{lost}"
+
+    @property
+    def answer(self) -> str:
+        """算出来的答案，写成文字。"""
+        return written(self._plain(self.truth()))
+
+    def _read(self, guess: Any) -> Any:
+        """"6×14×14" 变成 [6, 14, 14]，一种可能还是它自己。"""
+        if self.options:
+            if guess not in self.options:
+                raise ValueError(f"在 {'、'.join(self.options)} 里选一个，收到的是 {brief(guess)}。")
+            return guess
+        text = guess if isinstance(guess, str) else " ".join(map(str, guess)) if isinstance(guess, list | tuple) \
+            else str(guess)
+        found = [int(digits) for digits in re.findall(r"\d+", text)]
+        if not found:
+            raise ValueError(f"写成几个整数，如 3×8×8，收到的是 {brief(guess)}。")
+        return found
+
+    def _plain(self, value: Any) -> Any:
+        """存得进 JSON 的样子。"""
+        return value if isinstance(value, str) else [value] if isinstance(value, int) else [*value]
+
+
+def written(value: Any) -> str:
+    """一个猜法写成文字：[6, 14, 14] 是 6×14×14。"""
+    return value if isinstance(value, str) else "×".join(map(str, value))
