@@ -48,9 +48,8 @@ class Code(Exercise):
         """每组输入都与参考答案的一样。"""
         if not callable(answer):
             raise ReaderError(f"答案应当是函数 {self.function} 自己（不写括号），收到的是 {brief(answer)}。")
-        reference = self.answer()
         results, first = [], ""
-        for args, wanted, clean in zip(self.inputs(), self._outputs(reference), self.inputs(), strict=True):
+        for args, wanted, clean in zip(self.inputs(), self._outputs(self.truth), self.inputs(), strict=True):
             found = attempt(lambda args=args: answer(*args), f"{self.function}({_shown(clean)})")
             results.append(found)
             if not all(same(a, b) for a, b in zip(args, clean, strict=True) if isinstance(a, Tensor)):

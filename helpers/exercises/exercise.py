@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from helpers.arguments import between
@@ -87,6 +88,11 @@ class Exercise(ABC):
     def answer(self) -> Any:
         """参考答案：运行答案的代码。"""
         return self.execute(self.code)["answer"]
+
+    @cached_property
+    def truth(self) -> Any:
+        """参考答案，只算一次；是数、形状、函数这样不会被改动的才用它。"""
+        return self.answer()
 
     def execute(self, code: str) -> dict[str, Any]:
         """运行一段自己就能运行的代码，返回它定义的名字。"""

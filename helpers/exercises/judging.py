@@ -48,7 +48,7 @@ class Claims(Exercise):
         if chosen is None or not chosen <= {*letters}:
             raise ReaderError(f'答案应当是几个字母，如 "AC"，在 {letters} 里选；收到的是 {brief(answer)}。')
         missed = {letter: statement for letter, statement in self.lettered()
-                  if statement.holds() != (letter in chosen)}
+                  if (letter in self.truth) != (letter in chosen)}
         if not missed:
             return Verdict("对", "")
         found = tuple(Mistake(statement.key, f"{letter} {_said(statement)}") for letter, statement in missed.items())

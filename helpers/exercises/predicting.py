@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from helpers.arguments import brief, number, whole
@@ -38,15 +39,16 @@ class Number(Exercise):
         value = number(answer)
         if value is None:
             raise ReaderError(f"答案应当是一个数，收到的是 {brief(answer)}。")
-        truth = self.answer()
+        truth = self.truth
         if self._close(value, truth):
             return Verdict("对", self.remark)
-        found = tuple(mistake for mistake, number in self.misled().items() if self._close(value, number))
+        found = tuple(mistake for mistake, number in self.misled.items() if self._close(value, number))
         return wrong(_distance(value, truth), found)
 
+    @cached_property
     def misled(self) -> dict[Mistake, float]:
         """想错的每一种得到的数；恰好与正确的相同的、一个也没有数到的不算。"""
-        truth, found = self.answer(), {}
+        truth, found = self.truth, {}
         if self.parts:
             parts = self.parts()
             table: dict[Mistake, Count] = MISCOUNTED_PARAMS if self.counting == "params" else MISCOUNTED_MACS
@@ -81,21 +83,22 @@ class Shape(Exercise):
 
     def judge(self, answer: Any) -> Verdict:
         """逐个数与参考答案比。"""
-        value, truth = shape_of(answer), tuple(self.answer())
+        value, truth = shape_of(answer), tuple(self.truth)
         if value is None:
             raise ReaderError(f"答案应当是一个形状，如 (3, 8, 8)，收到的是 {brief(answer)}。")
         if value == truth:
             return Verdict("对", self.remark)
-        found = tuple(mistake for mistake, shape in self.misled().items() if value == shape)
+        found = tuple(mistake for mistake, shape in self.misled.items() if value == shape)
         if not found and len(value) == len(truth):
             return wrong("；".join(_axis(i, a, b) for i, (a, b) in enumerate(zip(value, truth, strict=True)) if a != b)
                          + "。")
         return wrong(f"{value} 有 {len(value)} 维，应当是 {len(truth)} 维。" if len(value) != len(truth) else
                      f"不是 {value}。", found)
 
+    @cached_property
     def misled(self) -> dict[Mistake, tuple[int, ...]]:
         """想错的每一种得到的形状；恰好与正确的相同的不算。"""
-        truth = tuple(self.answer())
+        truth = tuple(self.truth)
         found = {mistake: tuple(shape) for mistake, shape in self.mistakes().items()}
         found |= {NO_BATCH: truth[1:]} if self.batch else {EXTRA_BATCH: (1, *truth)}
         found[ORDER] = (truth[0], *truth[2:], truth[1]) if self.batch else (*truth[1:], truth[0])

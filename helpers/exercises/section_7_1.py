@@ -144,7 +144,7 @@ HALF = Design(
 POOLING_CONTEST = Contest(
     section="7.1", name="pooling",
     question="把平均汇聚换成最大汇聚，测试精度变高还是变低？差别比换一个种子大吗？\n"
-             "用小的训练（6,000 张图、3 轮、ReLU，两核约两分钟）各做五个种子，再下结论；看不出也是结论。",
+             "用小的训练（2,000 张图、3 轮、ReLU）各做五个种子，再下结论；看不出也是结论。",
     hints=("`lenet(activation=\"ReLU\", pooling=\"MaxPool2d\")` 换汇聚层，`trials(measure, seeds=5)` 做五个种子。",
            "同一个种子的两次成一对，`first.versus(second)` 给出差和它的区间。",
            "区间里没有 0，就是平均数大的那一组；有 0，就是看不出。"),
@@ -156,7 +156,7 @@ POOLING_CONTEST = Contest(
          'def accuracy_with(pooling):\n'
          '    def measure(seed):\n'
          '        torch.manual_seed(seed)\n'
-         '        data = fashion_mnist(batch_size=64, size=28, images=6_000, device="cpu")\n'
+         '        data = fashion_mnist(batch_size=32, size=28, images=2_000, device="cpu")\n'
          '        net = load("7.1").lenet(activation="ReLU", pooling=pooling).apply(kaiming)\n'
          '        *_, last = fit(net, *data, lr=0.1, num_epochs=3, dtype=torch.float32)\n'
          '        return last.test_acc\n'

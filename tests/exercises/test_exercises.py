@@ -62,8 +62,8 @@ def test_three_hints_and_a_solution_that_runs(each):
 
 @pytest.mark.parametrize("each", [each for each in ALL if isinstance(each, Number | Shape)], ids=lambda each: each.key)
 def test_every_mistake_of_a_number_is_recognized_by_its_number(each):
-    assert len(each.misled()) >= 4
-    for mistake, value in each.misled().items():
+    assert len(each.misled) >= 4
+    for mistake, value in each.misled.items():
         assert mistake in each.check(value).mistakes
 
 
