@@ -5,6 +5,7 @@ import warnings
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from support.pixels import painted, pixels
 
 from helpers import LivePlot, compare_curves, official_band
@@ -35,6 +36,12 @@ def test_the_curve_moves_and_the_axes_stay():
     blue = [(np.abs(image - (31, 119, 180)).sum(2) < 60).sum() for image in (empty, some, more)]
     assert blue[0] < blue[1] < blue[2]
     assert np.array_equal(empty[60:250, 40], some[60:250, 40])
+
+
+def test_the_legend_leaves_the_title_free_in_a_narrow_picture():
+    axes = Curves(3, median=0.919, width=4.8).figure.axes[1]
+    title = next(text for text in axes.findobj(Text) if text.get_text() == "精度")
+    assert axes.get_legend().get_window_extent().x0 > title.get_window_extent().x1
 
 
 def test_the_official_median_is_a_line_at_its_height():
