@@ -1,4 +1,4 @@
-"""7.2 AlexNet：形状、感受野、输入大小、与 torchvision 的不同、训练循环。"""
+"""7.2 AlexNet：形状、感受野、输入大小、与 torchvision 的不同、缩小的网络、增强、训练循环。"""
 
 import pytest
 import torch
@@ -50,12 +50,58 @@ def test_dropout_is_a_parameter():
     assert [layer.p for layer in alexnet(**SLIM) if isinstance(layer, nn.Dropout)] == [0.5, 0.5]
 
 
-def test_deeper_adds_layers_in_the_middle_and_swaps_the_activation():
-    shapes = [layer.out_shape for layer in trace(section.deeper(4, nn.Sigmoid, **SLIM), (1, 1, 193, 193))]
-    assert shapes[-1] == (1, 10) and len(shapes) == 21 + 2 * 4
-    kinds = [type(layer) for layer in section.deeper(4, nn.Sigmoid, **SLIM)]
-    assert nn.ReLU not in kinds and kinds.count(nn.Sigmoid) == 11 and kinds.count(nn.Conv2d) == 9
-    assert [type(layer) for layer in section.deeper(**SLIM)] == [type(layer) for layer in alexnet(**SLIM)]
+def test_the_small_one_has_the_layers_of_the_real_one():
+    """同样的层、同样的次序，只是窗口、步幅和宽度小。"""
+    assert [type(layer) for layer in section.small_alexnet()] == [type(layer) for layer in alexnet(**SLIM)]
+    table = trace(section.small_alexnet(), (1, 1, 28, 28))
+    assert table[-1].out_shape == (1, 10) and all(min(layer.out_shape[2:], default=2) >= 2 for layer in table)
+
+
+def test_extra_layers_and_the_activation_of_the_small_one():
+    net = section.small_alexnet(nn.Sigmoid, extra=4)
+    kinds = [type(layer) for layer in net]
+    assert nn.ReLU not in kinds and kinds.count(nn.Sigmoid) == 7 + 4 and kinds.count(nn.Conv2d) == 5 + 4
+    assert net(torch.rand(2, 1, 28, 28)).shape == (2, 10)
+    rates = [layer.p for layer in section.small_alexnet(dropout=0.3) if isinstance(layer, nn.Dropout)]
+    assert rates == [0.3, 0.3]
+
+
+def test_the_initializations_are_as_large_as_their_names_say():
+    def size(init):
+        torch.manual_seed(0)
+        net = section.small_alexnet().apply(section.inits[init])
+        return torch.tensor([layer.weight.std().item() for layer in net if hasattr(layer, "weight")])
+
+    assert torch.allclose(size("8 倍 Xavier"), 8 * size("Xavier"), rtol=1e-4)
+    assert torch.allclose(size("标准差 0.01"), torch.tensor(0.01), rtol=0.2)
+
+
+def test_augmentation_acts_on_each_image_and_in_training_only():
+    torch.manual_seed(0)
+    layer, X = section.Augment(section.effects(28)["翻转"]), torch.rand(40, 1, 28, 28)
+    out = layer.train()(X)
+    flipped = [torch.equal(a, b.flip(-1)) for a, b in zip(out, X, strict=True)]
+    kept = [torch.equal(a, b) for a, b in zip(out, X, strict=True)]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True)) and 10 < sum(flipped) < 30
+    assert torch.equal(layer.eval()(X), X)
+
+
+def test_every_effect_keeps_shape_and_range_and_the_last_does_all_three():
+    torch.manual_seed(0)
+    image = fashion_mnist(images=10, device="cpu")[0]
+    image = image.scale(image.X[:1])[0]
+    found = section.effects(28)
+    assert {*section.augmentations} <= {*found}
+    for name, effect in found.items():
+        out = torch.stack([effect(image) for _ in range(20)])
+        assert out.shape == (20, 1, 28, 28) and out.min() >= 0 and out.max() <= 1
+        assert (len(out.flatten(1).unique(dim=0)) > 1) == (name != "不增强")
+    assert [type(each) for each in found["三样一起"].transforms] == [type(found[k]) for k in ("翻转", "裁剪", "变色")]
+
+
+def test_dropout_of_the_dense_part_sits_after_both_hidden_layers():
+    kinds = [type(layer) for layer in section.dense_part(0.5)]
+    assert kinds == [type(layer) for layer in alexnet(**SLIM)[13:]]
 
 
 def test_sixty_four_images_can_be_learned_by_heart():
