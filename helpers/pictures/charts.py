@@ -157,16 +157,21 @@ def _plain_numbers(axis: Axis) -> None:
 
 
 def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[str], label: str,
-              middle: float = 1.0) -> Picture:
-    """几张并排的热图，格子里写数字，颜色的刻度共用，middle 是白色；NaN 是空格。tables: 标题到 (行, 列) 的张量。"""
-    reach = max(0.1, *(float((table - middle).abs().nan_to_num().max()) for table in tables.values()))
+              middle: float = 1.0, *, reach: float = 0.1, pale: Mapping[str, Tensor] | None = None) -> Picture:
+    """几张并排的热图，格子里写数字，颜色的刻度共用，middle 是白色；NaN 是空格。
+
+    tables: 标题到 (行, 列) 的张量；reach: 颜色至少到离 middle 多远，差别小就不该有浓的颜色；
+    pale: 标题到 (行, 列) 的真假，为真的格子数字写成灰色，例如区间里有 0 的。
+    """
+    reach = max(reach, *(float((table - middle).abs().nan_to_num().max()) for table in tables.values()))
     with canvas(2.5 * len(tables) + 1.2, 3.2, label, layout="constrained") as drawn:
         grid = drawn.figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, (title, table) in zip(grid, tables.items(), strict=True):
             last = paint(axes, table, SIGNED, vmin=middle - reach, vmax=middle + reach)
             for i, j in (~table.isnan()).nonzero().tolist():
+                strong, light = abs(table[i, j] - middle) > 0.65 * reach, pale and pale[title][i, j]
                 axes.text(j, i, f"{round(float(table[i, j]), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8,
-                          color="white" if abs(table[i, j] - middle) > 0.65 * reach else "black")
+                          color=GREY if light else "white" if strong else "black")
             axes.set_title(title, fontsize=10)
             axes.set_xticks(range(len(columns)), columns, fontsize=8)
             axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [], fontsize=9)
@@ -187,7 +192,7 @@ def staircase(stairs: dict[str, Sequence[int]], edges: Sequence[int] = (), label
     with canvas(8.4, 3.4, label, layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for name, heights in others:
-            axes.step(range(len(heights)), heights, where="mid", color=GREY, lw=1.2, label=name)
+            axes.step(range(len(heights)), heights, where="mid", color=GREY, lw=5, label=name)  # 宽：蓝线盖不住
         name, heights = main
         axes.step(range(len(heights)), heights, where="mid", color=BLUE, lw=2, label=name)
         axes.fill_between(range(len(heights)), heights, step="mid", color=BLUE, alpha=0.12)
@@ -200,20 +205,29 @@ def staircase(stairs: dict[str, Sequence[int]], edges: Sequence[int] = (), label
     return drawn
 
 
-def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequence[float]], title: str) -> Picture:
-    """左：函数 f 和各项的和；右：各项分开画。x: 横轴；terms: 每一项的写法到它在 x 上的值。"""
-    total = np.sum(list(terms.values()), axis=0)
-    with canvas(8.4, 3.4, title, layout="tight") as drawn:
-        left, right = drawn.figure.subplots(1, 2)
+def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequence[float]],
+                second: Mapping[str, Sequence[float]], title: str) -> Picture:
+    """左：函数 f 和各项的和；中：各项分开画；右：第二个目标，和分别由各项、由和拟合出来的。
+
+    x: 横轴；terms: 每一项的写法到它在 x 上的值；second: 名字到 x 上的值，第一个是目标，画成黑色。
+    """
+    total, target = np.sum(list(terms.values()), axis=0), next(iter(second.values()))
+    reach = 1.15 * max(2.0, np.abs(f).max())  # x 这一项也放得下
+    with canvas(10.5, 3.6, title, layout="tight") as drawn:
+        left, middle, right = drawn.figure.subplots(1, 3)
         left.plot(x, f, color="black", lw=2, label="f(x)")
         left.plot(x, total, color=ORANGE, lw=2, ls="--", label="各项的和")
         left.fill_between(x, f, total, color=ORANGE, alpha=0.15)
         for i, (name, values) in enumerate(terms.items()):
-            right.plot(x, values, color=f"C{i}", label=name)
-        for axes, text in ((left, "相加：只留下和"), (right, "连结：每一项都留着")):
-            axes.set(ylim=(min(f) - 0.6, max(f) + 0.6), xlim=(x[0], x[-1]))
+            middle.plot(x, values, color=f"C{i}", label=name)
+        for (name, values), color in zip(second.items(), ("black", "C6", ORANGE), strict=False):
+            right.plot(x, values, color=color, lw=2, ls="-" if values is target else "--", label=name)
+        for axes, text, low, high in ((left, "相加：只留下和", min(f) - 0.6, max(f) + 0.6),
+                                      (middle, "连结：每一项都留着", -reach, reach),
+                                      (right, "换一个目标，重新组合", min(target) - 0.6, max(target) + 0.6)):
+            axes.set(ylim=(low, high), xlim=(x[0], x[-1]))
             axes.set_title(text, loc="left", fontsize=10)
-            axes.legend(frameon=False, fontsize=8, ncols=2 if axes is right else 1)
+            axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.12))
             axes.grid(alpha=0.25)
         drawn.figure.suptitle(title, fontsize=11, x=0.02, ha="left")
     return drawn
@@ -256,42 +270,44 @@ def trade_offs(costs: dict[str, dict[str, float]], bands: dict[str, Band], lines
     """几个网络的精度对每一种代价（对数刻度），一种代价一格；竖条是官方运行的 5–95 %，圆点是中位数。
 
     costs: 代价的名字到 {网络: 值}；bands: 网络到官方区间；lines: 要画的参考线；own: 这台机器上的精度，画成叉。
+    一个网络一种颜色，图例在最下面。
     """
     rows = -(-len(costs) // 2)
-    with canvas(8.4, 3.3 * rows, "七个网络：精度与代价", layout="tight") as drawn:
-        cells = drawn.figure.subplots(rows, 2, squeeze=False, sharey=True).flat
+    with canvas(8.4, 3.3 * rows, "七个网络：精度与代价", layout="constrained") as drawn:
+        cells = [*drawn.figure.subplots(rows, 2, squeeze=False, sharey=True).flat]
         for axes, (label, values) in zip(cells, costs.items(), strict=False):
             _draw_lines(axes, lines)
             for i, (name, value) in enumerate(values.items()):
-                _draw_band(axes, value, bands[name], f"C{i}")
-                _name_dot(axes, name, values, bands)
+                _draw_band(axes, name, value, bands[name], f"C{i}")
                 if name in own:
                     axes.plot(value, own[name], "x", color="black", ms=7)
             low, high = min(values.values()), max(values.values())
-            axes.set(xscale="log", xlabel=label, xlim=(low / 2, high * (high / low) ** 0.22), ylim=(_LOW, _HIGH))
-            _plain_numbers(axes.xaxis)
+            axes.set(xscale="log", xlabel=label, xlim=(low / 2, high * 2), ylim=(_LOW, _HIGH))
+            axes.xaxis.set_major_formatter(lambda value, _: _in_words(value))
+            axes.xaxis.set_minor_locator(NullLocator())
             axes.grid(alpha=0.25)
+        handles, names = cells[0].get_legend_handles_labels()
+        drawn.figure.legend(handles, names, loc="outside lower center", ncols=7, frameon=False, fontsize=9)
         drawn.figure.supylabel("测试精度", fontsize=10)
     return drawn
 
 
+def _in_words(value: float) -> str:
+    """轴上的数：一万以上用万、亿，不写成 1e+06。"""
+    for unit, word in ((1e8, " 亿"), (1e4, " 万")):
+        if value >= unit:
+            return f"{value / unit:g}{word}"
+    return f"{value:g}"
+
+
 def _draw_lines(axes: Axes, lines: dict[str, float]) -> None:
-    """参考线；第一条的字在线上面，其余的在下面。"""
-    for i, (text, height) in enumerate(lines.items()):
+    """参考线；字在线上面，靠左。"""
+    for text, height in lines.items():
         axes.axhline(height, color=GREY, lw=0.8, ls="--")
-        axes.text(0.01, height, text, transform=axes.get_yaxis_transform(), fontsize=8, color=LINE,
-                  va="top" if i else "bottom")
+        axes.annotate(text, (0.01, height), (0, 2), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                      fontsize=8, color=LINE, va="bottom")
 
 
-def _draw_band(axes: Axes, value: float, band: Band, color: str) -> None:
+def _draw_band(axes: Axes, name: str, value: float, band: Band, color: str) -> None:
     axes.plot([value] * 2, [max(band.low, _LOW), band.high], color=color, lw=4, alpha=0.35, solid_capstyle="butt")
-    axes.plot(value, band.median, "o", color=color, ms=6)
-
-
-def _name_dot(axes: Axes, name: str, values: dict[str, float], bands: dict[str, Band]) -> None:
-    """圆点旁边写网络的名字：右边有别的名字，就写到左边。"""
-    value, height = values[name], bands[name].median
-    crowded = any(value < other < 3 * value and abs(bands[neighbour].median - height) < 0.015
-                  for neighbour, other in values.items())
-    axes.annotate(name, (value, height), (-5 if crowded else 5, 0), textcoords="offset points", fontsize=8,
-                  va="center", ha="right" if crowded else "left")
+    axes.plot(value, band.median, "o", color=color, ms=6, label=name)

@@ -243,13 +243,13 @@ def skip_paths(blocks: dict[str, nn.Module], X: Tensor) -> Picture:
     """
     columns = {title: _walk(block, X) for title, block in blocks.items()}
     tallest = max(len(texts) for texts, _ in columns.values())
-    with canvas(4.4 * len(blocks), 0.55 * (tallest + 4), "、".join(blocks)) as drawn:
+    with canvas(4.4 * len(blocks), 0.55 * (tallest + 5), "、".join(blocks)) as drawn:
         for i, (title, (texts, Y)) in enumerate(columns.items()):
             axes = drawn.figure.add_axes((i / len(blocks), 0, 1 / len(blocks), 1))
             axes.axis("off")
             _draw_skip(axes, X, texts, Y)
-            write(axes, 4.5, tallest + 3, f"{title}：{X.shape[1]} → {Y.shape[1]} 个通道", 11, va="baseline")
-            axes.set(xlim=(-0.5, 9.5), ylim=(-0.6, tallest + 3.4))
+            write(axes, 4.5, tallest + 3.4, f"{title}：{X.shape[1]} → {Y.shape[1]} 个通道", 11, va="baseline")
+            axes.set(xlim=(-0.5, 9.5), ylim=(-1.1, tallest + 3.9))
     return drawn
 
 
@@ -270,25 +270,31 @@ def _draw_skip(axes: Axes, X: Tensor, texts: Sequence[LayerText], Y: Tensor) -> 
     """一个块：第 0 行是输入，然后一层一行，然后汇合，最上面是输出；右边是跨层的线路。"""
     merge, joined = len(texts) + 1, Y.shape[1] > X.shape[1]
     given, scale = [BLUE] * X.shape[1], {"vmin": float(min(X.min(), Y.min())), "vmax": float(max(X.max(), Y.max()))}
-    _draw_channels(axes, X, 0, given, "x", scale)
+    _draw_channels(axes, X, -0.4, given, "x", scale)
     for j, text in enumerate(texts, start=1):
         box(axes, 2.2, j - 0.3, 4.6, 0.6, str(text), kind_color("other"), rounding=0.15)
     for j in range(merge + 1):
-        arrow(axes, (4.5, j + 0.3), (4.5, j + 0.7 - 0.15 * (j == merge)), **OPEN)
-    axes.plot((4.6 + min(X.shape[1], 8) / 2, 8.6, 8.6), (0, 0, merge), color=BLUE)
-    arrow(axes, (8.6, merge), (5.1, merge), **OPEN | {"color": BLUE})
+        arrow(axes, (4.5, j + 0.3 - 0.2 * (j == 0)), (4.5, j + 0.7), **OPEN | {"shrinkA": 0, "shrinkB": 0})
+    axes.plot((4.5 + _pitch(X.shape[1]) * min(X.shape[1], 8) / 2, 9.2, 9.2), (-0.4, -0.4, merge), color=BLUE)
+    arrow(axes, (9.2, merge), (4.86, merge), **OPEN | {"color": BLUE, "shrinkA": 0, "shrinkB": 0})
     write(axes, 4.5, merge, "[ , ]" if joined else "+", 11,
           bbox={"boxstyle": "circle,pad=0.25", "facecolor": "white", "edgecolor": LINE})
     made = given + [ORANGE] * Y.shape[1] if joined else [PURPLE] * Y.shape[1]
-    _draw_channels(axes, Y, merge + 1.05, made, "输出", scale)
+    _draw_channels(axes, Y, merge + 1.25, made, "输出", scale)
+
+
+def _pitch(channels: int) -> float:
+    """一排小图，一格有多宽：至多六格时是 1.25，再多就窄一些。"""
+    return 1.25 if channels <= 6 else 1.0
 
 
 def _draw_channels(axes: Axes, X: Tensor, y: float, colors: Sequence[str], label: str,
                    scale: dict[str, float]) -> None:
     """一排小图，一格一个通道，至多八格；边框的颜色说明它从哪里来。"""
-    count = min(X.shape[1], 8)
+    count, pitch = min(X.shape[1], 8), _pitch(X.shape[1])
+    side, rise = 0.92 * pitch, 0.37 * pitch  # 横轴的一格比纵轴的窄：画出来是方的
     for k in range(count):
-        left = 4.5 + 1.0 * (k - count / 2)
-        paint(axes, X[0, k], MAPS, **scale, aspect="auto", extent=(left, left + 0.9, y - 0.36, y + 0.36))
-        axes.add_patch(Rectangle((left, y - 0.36), 0.9, 0.72, fill=False, edgecolor=colors[k], lw=2))
-    write(axes, 4.4 - count / 2, y, label, ha="right")
+        left = 4.5 + pitch * (k - count / 2)
+        paint(axes, X[0, k], MAPS, **scale, aspect="auto", extent=(left, left + side, y - rise, y + rise))
+        axes.add_patch(Rectangle((left, y - rise), side, 2 * rise, fill=False, edgecolor=colors[k], lw=2))
+    write(axes, 4.4 - pitch * count / 2, y, label, ha="right")

@@ -154,10 +154,37 @@ def test_what_the_sum_misses_is_shaded():
     x = np.linspace(0, 1, 50)
 
     def shaded(**terms):
-        image = pixels(partial_sum(x, x + x**2, terms, "和").png)[:, :400]
+        image = pixels(partial_sum(x, x + x**2, terms, {"目标": x}, "和").png)[:, :340]
         return (image[..., 0] - image[..., 2] > 20).sum()
 
     assert shaded(x=x) > 2 * shaded(x=x, x2=x**2)
+
+
+def test_every_term_and_both_fits_are_drawn():
+    """每一项一条，颜色各不相同；第二个目标旁边的两条拟合，画在它们的值上。"""
+    x = np.linspace(-2, 2, 50)
+
+    def right(second):
+        return pixels(partial_sum(x, x + 1, {"1": x**0, "x": x}, second, "和").png)[40:280, 720:]
+
+    far, near = (right({"目标": x, "由各项拟合": x, "由和拟合": other}) for other in (-x, x))
+    middle = pixels(partial_sum(x, x + 1, {"1": x**0, "x": x}, {"目标": x}, "和").png)[:, 370:700]
+    assert all((np.abs(middle - shade_of(color)).sum(2) <= 3).any() for color in (FIRST, SECOND))
+    assert (far != near).any(2).sum() > 100
+
+
+def shade_of(color):
+    return [int(color[k:k + 2], 16) for k in (1, 3, 5)]
+
+
+def test_small_differences_stay_pale_and_unclear_numbers_grey():
+    table = {"块": torch.tensor([[1.05]])}
+    strong, pale = (pixels(heat_maps(table, "a", "b", "x", reach=reach).png)[80:120, 60:90].min()
+                    for reach in (0.1, 1.0))
+    assert strong < pale - 40
+    clear, unclear = (heat_maps(table, "a", "b", "x", reach=1.0, pale={"块": torch.tensor([[grey]])}).png
+                      for grey in (False, True))
+    assert painted(unclear, GREY).sum() > painted(clear, GREY).sum()
 
 
 def test_bars_are_as_long_as_their_share():
@@ -197,7 +224,7 @@ BANDS = {name: official_band(name, "test_acc") for name in ("lenet", "vgg11")}
 
 def test_trade_offs_puts_cheap_left_and_accurate_above():
     png = trade_offs({"参数": {"lenet": 1e3, "vgg11": 1e6}}, BANDS, {}, {}).png
-    [cheap], [dear] = areas(png, FIRST, 15), areas(png, SECOND, 15)
+    [cheap, _], [dear, _] = areas(png, FIRST, 15), areas(png, SECOND, 15)  # 最下面是图例
     assert cheap.right < dear.left and cheap.top > dear.bottom
 
 
