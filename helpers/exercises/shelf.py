@@ -1,12 +1,12 @@
 """全部的练习和先猜，一节一格。"""
 
 from helpers.arguments import brief
-from helpers.exercises import section_7_1, section_7_2, section_7_3, section_7_4, section_7_5, section_7_6
+from helpers.exercises import section_7_1, section_7_2, section_7_3, section_7_4, section_7_5, section_7_6, section_7_7
 from helpers.exercises.exercise import Exercise
 from helpers.exercises.guesses import Guess
 
 SHELF = {"7.1": section_7_1, "7.2": section_7_2, "7.3": section_7_3, "7.4": section_7_4, "7.5": section_7_5,
-         "7.6": section_7_6}
+         "7.6": section_7_6, "7.7": section_7_7}
 
 
 def exercises(section: str) -> tuple[Exercise, ...]:
