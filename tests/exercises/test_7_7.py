@@ -33,18 +33,19 @@ def backwards(X, convs):
 
 
 WRONG = {
-    "channels": [(8, {"added"}), (448, {"no_transition"}), (94, {"one_more_transition"}), (50, {"one_conv"}),
+    "channels": [(8, {"added"}), (448, {"no_transition"}), (94, {"one_more_transition"}), (53, {"one_conv"}),
                  (248, {"books"}), (184, {"stem_too"}), (96, {"only_new"}), (190, set())],
     "unit": [((10, 5, 5), {"ceil"}), ((10, 9, 9), {"no_pooling"}), ((23, 4, 4), {"no_conv"}), ((3, 4, 4), {"added"}),
              ((23, 9, 9), {"untouched"}), ((10, 3, 3), {"no_plus_one"}), ((1, 10, 4, 4), {"extra_batch"})],
-    "bottleneck": [(148_512, {"no_bottleneck"}), (45_600, {"at_64"}), (103_680 - 160, {"no_bias"}),
-                   (102_560 - 160, set()), (103_840 - 1440, set()), (26_752, {"narrow_middle"})],
+    "bottleneck": [(148_512, {"no_bottleneck"}), (45_600, {"at_64"}), (103_680, {"no_bias"}),
+                   (102_560, {"no_norm"}), (100_000, set()), (26_752, {"narrow_middle"})],
     "dense": [(lambda X, convs: dense(X, convs)[-1], {"last_only"}), (backwards, {"wrong_order"}),
               (lambda X, convs: torch.cat(dense(X, convs, lambda found: found[0]), 1), {"same_input"}),
               (lambda X, convs: torch.cat(dense(X, convs, lambda found: found[-1]), 1), {"chain"}),
               (summed, {"summed"}), (lambda X, convs: X, set())],
     "same-budget": [(densenet(), {"convs"}), (densenet(growth_rate=40), {"params", "macs", "convs"}),
-                    (densenet(growth_rate=32, n4=6), {"params"}), (densenet(growth_rate=16), {"convs"}),
+                    (densenet(growth_rate=32, n4=6), {"params", "macs", "convs"}),
+                    (densenet(growth_rate=16), {"convs"}),
                     (densenet(growth_rate=8, n1=8, n2=8, n3=8, n4=0), {"field"}),
                     (densenet(growth_rate=16, n1=4, n2=6, n3=8, n4=8, num_classes=9), {"output"})],
     "memory": [(2.33, {"linear"}), (12.7, {"cubic"}), (1, {"unchanged"}), (0.1837, {"inverse"}), (4.67, {"twice"}),
