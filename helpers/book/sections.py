@@ -45,7 +45,7 @@ NETWORKS = {section.number: section.network for section in SECTIONS}
 
 def find(number: str) -> Path:
     """一节的笔记本在哪里。number: 节号，如 "7.1"；没有这一节或它的笔记本时抛出 ValueError。"""
-    paths = NOTEBOOKS.glob(f"{number}-*.ipynb") if number in NETWORKS else ()
+    paths = NOTEBOOKS.glob(f"{number}-*.ipynb") if isinstance(number, str) and number in NETWORKS else ()
     path = min(paths, key=lambda path: len(path.name), default=None)  # 读者的副本（7.1-lenet-Copy1）名字更长
     if path is None:
         raise ValueError(f"没有第 {brief(number)} 节；有的是 {'、'.join(NETWORKS)}，节号是文字，如 load('7.1')；"
@@ -62,9 +62,15 @@ def net_cells(number: str) -> Iterator[tuple[str, str]]:
             yield f"{path.name}，第 {i} 个单元格", "".join(cell["source"])
 
 
-@cache
 def load(number: str) -> ModuleType:
-    """依次执行一节里带 `net` 标签的整个单元格，返回它们定义的名字，如 `load("7.1").lenet`。"""
+    """依次执行一节里带 `net` 标签的整个单元格，返回它们定义的名字，如 `load("7.1").lenet`。没有这一节，见 `find`。"""
+    find(number)
+    return loaded(number)
+
+
+@cache
+def loaded(number: str) -> ModuleType:
+    """`load` 的结果；一节只执行一次。"""
     module = ModuleType(find(number).stem)
     with torch.random.fork_rng(devices=[]):  # 单元格里的 manual_seed 不该影响调用者
         for place, code in net_cells(number):

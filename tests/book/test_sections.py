@@ -10,7 +10,7 @@ import torch
 
 from helpers import NETWORKS, load
 from helpers.book import sections
-from helpers.book.sections import SECTIONS, find
+from helpers.book.sections import SECTIONS, find, loaded
 from helpers.training.loop import Point
 
 
@@ -24,9 +24,9 @@ def notebooks(tmp_path, monkeypatch):
             {"cell_type": "code", "metadata": {"tags": [tag]} if tag else {}, "source": source.splitlines(True)}
             for tag, source in cells)]}
         (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
-    load.cache_clear()
+    loaded.cache_clear()
     yield write
-    load.cache_clear()
+    loaded.cache_clear()
 
 
 @pytest.mark.parametrize("section", SECTIONS, ids=NETWORKS)
@@ -61,7 +61,7 @@ def test_a_copy_beside_it_is_not_taken_for_the_notebook(notebooks):
     assert load("7.1").a == 1
 
 
-@pytest.mark.parametrize("number", ["9.9", "7.*", "", "7.1-lenet", 7.1, None])
+@pytest.mark.parametrize("number", ["9.9", "7.*", "", "7.1-lenet", 7.1, None, ["7.1"], {"7.1"}])
 def test_an_unknown_section_is_refused_with_the_known_ones(number):
     with pytest.raises(ValueError, match=r"7\.1、.*7\.7"):
         load(number)

@@ -170,11 +170,11 @@ def notebook(tmp_path, monkeypatch):
     def write(arms):
         cell = {"cell_type": "code", "metadata": {"tags": ["net"]}, "source": [f"depths = {arms}"]}
         (tmp_path / "7.1-x.ipynb").write_text(json.dumps({"cells": [cell]}), encoding="utf-8")
-        sections.load.cache_clear()
+        sections.loaded.cache_clear()
     monkeypatch.setattr(sections, "NOTEBOOKS", tmp_path)
     write("{'浅': lambda seed: 1.0 + seed / 100, '深': lambda seed: 2.0 + seed / 100}")
     yield write
-    sections.load.cache_clear()
+    sections.loaded.cache_clear()
 
 
 @pytest.fixture
