@@ -28,7 +28,7 @@ from report import write_readme
 FOLDER, TRIAL = RESULTS / "gpu", ROOT / "build" / "gpu"  # 显卡上量的；在别的设备上试的
 SECONDS = 570
 # 每一部分至多几秒；训练一轮放在最后，用剩下的时间
-LIMITS = {"machine": 60, "tests": 120, "trajectories": 120, "graph": 120, "memory": 60, "out_of_memory": 90, "nccl": 90,
+LIMITS = {"machine": 60, "tests": 120, "trajectories": 180, "graph": 120, "memory": 60, "out_of_memory": 90, "nccl": 90,
           "epochs": SECONDS}
 LEAST = 15  # 剩下不到这么多秒，就不再开始
 

@@ -35,6 +35,7 @@ from helpers.training.loop import Point, steps
 
 Readings = Iterator[tuple[str, dict[str, Any]]]
 STEPS, EPOCHS = 20, 2  # 轨迹走几步；比 CUDA graph 时走几轮，最后一轮才记时间
+NUDGES = 2  # CPU 上差一个舍入的轨迹，走几条
 
 
 def attempt(act: Callable[..., dict[str, Any]], *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -82,9 +83,12 @@ def exact_float32() -> Iterator[None]:
         torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
 
 
-def trajectory(section: str, device: torch.device, *, size: int | None = None, widths: dict[str, Any] | None = None
-               ) -> list[float]:
-    """书上的网络、float32、批量 16 的 20 步，每一步的损失。两个设备的随机数不同，所以暂退法关掉、图片不打乱。"""
+def trajectory(section: str, device: torch.device, *, size: int | None = None, widths: dict[str, Any] | None = None,
+               seed: int | None = None) -> list[float]:
+    """书上的网络、float32、批量 16 的 20 步，每一步的损失。两个设备的随机数不同，所以暂退法关掉、图片不打乱。
+
+    seed: 给了，每个权重都先挪一个舍入，见 `nudge`。
+    """
     plan = load(section).plan.book
     train, test = fashion_mnist(16, size or plan.size, 16 * 5, device=device)
     train.shuffle = False
@@ -93,19 +97,35 @@ def trajectory(section: str, device: torch.device, *, size: int | None = None, w
     for module in net.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
+    if seed is not None:
+        nudge(net, seed)
     turns = steps(net, train, test, lr=plan.lr, num_epochs=STEPS // 5, dtype=torch.float32)
     return [point.loss for point in turns if point is not None]  # 一轮五批、报告五次：一批一个点
 
 
+def nudge(net: nn.Module, seed: int) -> None:
+    """每个权重变成 float32 里与它相邻的数，往上还是往下由 seed 定。"""
+    dice = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in net.parameters():
+            up = torch.rand(weight.shape, generator=dice) < 0.5
+            weight.copy_(torch.nextafter(weight, torch.where(up, torch.inf, -torch.inf)))
+
+
 def trajectories(device: torch.device, seconds: float, sections: tuple[str, ...] = (*NETWORKS,), **options: Any
                  ) -> Readings:
-    """七条 20 步的轨迹，与 CPU 相差多少；tf32: 显卡照平常的设置。options: 见 `trajectory`。"""
+    """七条 20 步的轨迹，与 CPU 相差多少；tf32: 显卡照平常的设置。options: 见 `trajectory`。
+
+    spread: CPU 上权重只差一个舍入的几条，到每一步为止至多差多少：差这么多，说明不了什么。
+    """
     def differ(section: str) -> dict[str, Any]:
         expected = trajectory(section, torch.device("cpu"), **options)
+        nudged = [trajectory(section, torch.device("cpu"), seed=seed, **options) for seed in range(NUDGES)]
         with exact_float32():
             found = trajectory(section, device, **options)
         usual = trajectory(section, device, **options)
-        return {"difference": worst(found, expected), "tf32": worst(usual, expected), "cpu": expected, "device": found}
+        return {"difference": worst(found, expected), "tf32": worst(usual, expected), "cpu": expected, "device": found,
+                "spread": [max(worst(each[:i], expected[:i]) for each in nudged) for i in range(1, len(expected) + 1)]}
     for section in sections:
         yield section, attempt(differ, section)
 

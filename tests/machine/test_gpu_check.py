@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,17 @@ def test_the_same_device_walks_the_same_trajectory():
     [(section, reading)] = gpu_parts.trajectories(CPU, 60, ("7.2",), **TINY)
     assert section == "7.2" and reading["difference"] == reading["tf32"] == 0
     assert len(reading["cpu"]) == gpu_parts.STEPS and len({*reading["cpu"]}) == gpu_parts.STEPS
+    spread = reading["spread"]
+    assert len(spread) == gpu_parts.STEPS and 0 < spread[-1] < 1e-2 and spread == sorted(spread)
+
+
+def test_a_nudge_is_one_rounding_step_up_or_down():
+    net = torch.nn.Linear(30, 20)
+    before = net.weight.detach().clone()
+    gpu_parts.nudge(net, 0)
+    up, down = (torch.nextafter(before, torch.tensor(end)) for end in (torch.inf, -torch.inf))
+    went_up = net.weight == up
+    assert (went_up | (net.weight == down)).all() and 200 < went_up.sum() < 400
 
 
 def test_another_device_is_compared_in_real_float32(monkeypatch):
@@ -36,13 +48,15 @@ def test_another_device_is_compared_in_real_float32(monkeypatch):
     asked = []
 
     def walk(section, device, **options):
+        if "seed" in options:
+            return [1.5 + options["seed"], 5.0]
         asked.append((device.type, torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
         return [float(len(asked)), 5.0]
     monkeypatch.setattr(gpu_parts, "trajectory", walk)
     usual = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
     [(_, reading)] = gpu_parts.trajectories(torch.device("meta"), 60, ("7.1",))
     assert asked == [("cpu", *usual), ("meta", False, False), ("meta", *usual)]
-    assert (reading["difference"], reading["tf32"]) == (1, 2)
+    assert (reading["difference"], reading["tf32"], reading["spread"]) == (1, 2, [1.5, 1.5])
     assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == usual
 
 
@@ -277,7 +291,8 @@ HEALTHY = {name: {"seconds": 1.0, "error": "", "readings": readings} for name, r
                             "d2l": "0.17.6", "gpu": "RTX 3050"}, "device": {"asked": "cuda", "used": "cuda"},
                 "gpu": {"name": "RTX 3050", "total": 4 * 10**9, "free": 3 * 10**9, "cuda": "13.0"}},
     "tests": {"test_cuda_graph::test_on_a_gpu[7.1-28]": {"outcome": "passed"}, "b": {"outcome": "skipped"}},
-    "trajectories": {s: {"difference": 1e-5, "tf32": 1e-3, "cpu": [], "device": []} for s in NETWORKS},
+    "trajectories": {s: {"difference": 1e-5, "tf32": 1e-3, "cpu": [2.3, 2.2, 2.1], "device": [2.3, 2.2, 2.10001],
+                         "spread": [0.0, 1e-6, 1e-6]} for s in NETWORKS},
     "graph": {s: dict(GRAPH) for s in NETWORKS},
     "memory": {s: {"batch": 128, "ended": "done", "forecast": 10**9, "peak": 9 * 10**8, "largest_batch": 400}
                for s in NETWORKS},
@@ -293,14 +308,15 @@ def test_a_healthy_card_has_no_findings():
     text = gpu_report.report(CONTENT)
     assert gpu_report.findings(HEALTHY) == [] and "没有发现毛病" in text and "RTX 3050（4.0 GB" in text
     assert "可以默认打开" in gpu_report.verdict(HEALTHY) and "1.43" in gpu_report.verdict(HEALTHY)
-    assert all(f"| {section} {name} | 1.0e-05 | 10 / 7 | 2 / 2 / 6（60,000 张）" in text
+    assert all(f"| {section} {name} | 1.0e-05 / 1.0e-06 | 10 / 7 | 2 / 2 / 6（60,000 张）" in text
                for section, name in NETWORKS.items())
 
 
 @pytest.mark.parametrize("part, place, damage", [
     ("machine", "device", {"used": "cpu"}), ("tests", "b", {"outcome": "failed", "said": "x"}),
     ("tests", "test_cuda_graph::test_on_a_gpu[7.1-28]", {"outcome": "skipped"}),
-    ("trajectories", "7.3", {"difference": 0.1}), ("trajectories", "7.3", {"difference": float("nan")}),
+    ("trajectories", "7.3", {"device": [2.3, 2.2, 2.2]}), ("trajectories", "7.3", {"device": [2.3, math.nan, 2.1]}),
+    ("trajectories", "7.6", {"device": [2.3, 2.25, 2.1], "spread": [0.0, 1e-4, 3.4]}),
     ("graph", "7.2", {"difference": 0.1}), ("graph", "7.2", {"difference": float("nan")}),
     ("graph", "7.2", {"graph": 1}), ("memory", "7.4", {"peak": 2 * 10**9}),
     ("memory", "7.4", {"peak": 10**8}), ("memory", "7.4", {"ended": "memory"}),
@@ -314,6 +330,13 @@ def test_each_fault_is_one_finding(part, place, damage):
     parts[part]["readings"][place] |= damage
     [said] = gpu_report.findings(parts)
     assert said.startswith(gpu_report.TITLES[part]) and said in gpu_report.report({"parts": parts})
+
+
+def test_a_network_that_rounding_alone_throws_off_is_no_finding():
+    """7.6：权重差一个舍入，二十步之后损失也差 3.4；差开之前的几步照样要对。"""
+    parts = copy.deepcopy(HEALTHY)
+    parts["trajectories"]["readings"]["7.6"] |= {"device": [2.3, 2.2, 9.0], "spread": [0.0, 1e-4, 3.4]}
+    assert gpu_report.findings(parts) == []
 
 
 @pytest.mark.parametrize("part", HEALTHY)
