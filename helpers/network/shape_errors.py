@@ -16,6 +16,7 @@ from helpers.network.sizes import Sizes
 _SENTENCES = {
     "channels": ("卷积要 {want} 个通道，来的是 {have} 个", "把 in_channels 改成 {have}"),
     "empty": ("它的输入或输出是 0 个通道", "把它的 in_channels 和 out_channels（网络的宽度）都改成正整数"),
+    "dims": ("它要 (批量, 通道, 高, 宽) 四维，来的是 {have} 维", "在展平之前用它，或者把输入写成四维"),
     "window": ("放不下 {want} 的窗口", "减小窗口、步幅"),
     "flatten": ("它要最后一维是 {want}", "在它前面加 nn.Flatten()"),
     "features": ("它要最后一维是 {want}", "把 in_features 改成 {have}"),
@@ -29,15 +30,17 @@ _CHANGES = {"small": "加大", "large": "减小", None: "改变"}
 _INVALID = re.compile(r"shape '\[(.*)\]' is invalid for input of size (\d+)")
 _NORMS = (nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.SyncBatchNorm
           | nn.InstanceNorm1d | nn.InstanceNorm2d | nn.InstanceNorm3d)
+_ON_IMAGES = (nn.Conv2d | nn.ConvTranspose2d | nn.MaxPool2d | nn.AvgPool2d | nn.AdaptiveMaxPool2d | nn.AdaptiveAvgPool2d
+              | nn.BatchNorm2d)
 
 
 @dataclass(frozen=True)
 class Fault:
     """一层为什么走不通。
 
-    kind: "channels" 卷积的通道数不合，"empty" 通道是 0 个，"window" 输入比窗口小，"flatten" 全连接层前面没有展平，
-        "features" 全连接层的输入个数不合，"view" 展平的个数不合，"reshape" 别的形状排不成，"norm" 规范化的通道数不合，
-        "shapes" 几个形状合不起来，"other" 别的，照抄 PyTorch 的话。
+    kind: "channels" 卷积的通道数不合，"empty" 通道是 0 个，"dims" 来的不是图像，"window" 输入比窗口小，
+        "flatten" 全连接层前面没有展平，"features" 全连接层的输入个数不合，"view" 展平的个数不合，
+        "reshape" 别的形状排不成，"norm" 规范化的通道数不合，"shapes" 几个形状合不起来，"other" 别的，照 PyTorch 说。
     have, want: 来的和要的，个数或者形状；合不起来的几个形状都在 have 里。
     direction: 输入 "small"（太小）还是 "large"（太大）；说不准是 None。
     """
@@ -52,7 +55,7 @@ class Fault:
         """换一个边长，也许就走得通。"""
         if self.kind == "shapes":
             return len({shape[2:] for shape in self.have}) > 1
-        return self.kind not in ("channels", "empty", "flatten", "norm")
+        return self.kind not in ("channels", "empty", "dims", "flatten", "norm")
 
     @property
     def symptom(self) -> str:
@@ -120,6 +123,8 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
     op, args = running or nowhere
     came = received or ()
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
+    if isinstance(module, _ON_IMAGES) and len(came) not in (3, 4):
+        return Fault("dims", len(came), 4)
     if op is aten.convolution and (fault := _convolution(Convolution(*args))):
         return fault
     if op is aten.reflection_pad2d or (op in POOLS and _too_small(op, args)):
@@ -151,6 +156,8 @@ def _too_small(op: Any, args: tuple) -> bool:
     """填充之后还放不下一个窗口。"""
     kernel, _, padding, dilation = window(op, args)
     sizes = args[0].shape[-len(kernel):]
+    if len(sizes) < len(kernel):  # 连图像都不是
+        return False
     return any(size + 2 * p < (k - 1) * d + 1 for size, k, p, d in zip(sizes, kernel, padding, dilation, strict=True))
 
 

@@ -60,6 +60,8 @@ CONV = nn.Conv2d(1, 6, 3)
     ([nn.Conv2d(1, 4, 3), Op("X.view(-1, 400)")], Fault("view", 144, 400, "small"), "把 400 改成 144"),
     ([nn.Conv2d(1, 4, 3), Op("X.reshape(X.shape[0], 100)")], Fault("view", 144, 100, "large"), "nn.Flatten()"),
     ([nn.Conv2d(1, 4, 3), Op("X.view(1, 4, 25)")], Fault("reshape", 144, (1, 4, 25), "large"), "积等于 144"),
+    *(([nn.Flatten(), layer], Fault("dims", 2, 4), "展平之前") for layer in (
+        nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(2), nn.BatchNorm2d(64))),
     ([nn.ReflectionPad2d(8)], Fault("window", (1, 1, 8, 8), (8, 8, 8, 8), "small"), "减小窗口"),
 ])
 def test_each_kind_of_mistake_gets_its_own_remedy(layers, fault, remedy):
@@ -69,7 +71,7 @@ def test_each_kind_of_mistake_gets_its_own_remedy(layers, fault, remedy):
 
 
 @pytest.mark.parametrize("layers, says", [
-    ([nn.Flatten(), nn.Conv2d(1, 6, 5)], "Expected 3D"),
+    ([nn.Identity(), nn.Conv1d(1, 6, 3)], "Expected 2D"),
     ([nn.Identity(), Call(lambda _, X: X.nothing)], "AttributeError"),
     ([nn.Flatten(0), nn.BatchNorm1d(64)], "ValueError"),
 ])
