@@ -1,4 +1,4 @@
-"""看着 PyTorch 的每个运算经过：它怎样分派运算，内部的名字叫什么，只有这里知道。
+"""看着 PyTorch 的每个运算经过：它怎样分派运算，内部的名字叫什么，这里知道；抽随机数的那些，machine/dice.py 也知道。
 
 张量的每个运算最后都落到 aten 的一个函数上；`aten.convolution` 这样的一包（同名的几个重载）在这里叫运算。
 """
@@ -120,6 +120,8 @@ class Watcher(TorchDispatchMode):
             out = func(*args, **kwargs)
         if op is aten.convolution:
             _check(Convolution(*args), out)
+        elif op in UPSAMPLING and not out.numel():  # 在 meta 上也不查
+            raise RuntimeError("缩小之后一个像素也不剩")
         self.watch(op, args, kwargs, out)
         self.running = None
         return out
