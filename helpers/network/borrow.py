@@ -44,7 +44,8 @@ class Loan:
         self.twins = {}
         for attributes, contents in self._original:
             attributes.clear()
-            attributes.update({name: self._twin(value) for name, value in contents.items()})
+            attributes.update({name: value if type(value) in _ATOMS else self._twin(value)
+                               for name, value in contents.items()})
         self.net.train(self.training)
 
     def signature(self) -> list[Any]:
@@ -69,8 +70,12 @@ class Loan:
 
     def _empty_twin(self, value: Any, kind: type) -> Any:
         if kind is tuple:
+            if _ATOMS.issuperset(map(type, value)):
+                return value
             items = tuple(map(self._twin, value))
             return value if all(map(lambda a, b: a is b, items, value)) else items
+        if kind is dict or kind is list or kind is OrderedDict:  # 每个模块有十几个，多半是空的
+            return kind()
         if kind in _MAPS or kind in _LISTS:
             twin = copy.copy(value)
             twin.clear()
@@ -90,6 +95,7 @@ class Loan:
 
 
 _CONTAINERS = _MAPS | _LISTS | _STATES | {tuple}
+_ATOMS = {int, float, bool, str, type(None)}  # 改不了，里面也没有别的：最多的属性，先认出来
 
 
 def _like(tensor: Tensor, twin: Tensor) -> Tensor:
@@ -104,7 +110,9 @@ def _reachable(net: nn.Module) -> list[nn.Module]:
     found: dict[int, Any] = {}
 
     def visit(value: Any) -> None:
-        if id(value) in found or not (isinstance(value, nn.Module) or type(value) in _CONTAINERS):
+        if type(value) in _ATOMS or id(value) in found:
+            return
+        if not (isinstance(value, nn.Module) or type(value) in _CONTAINERS):
             return
         if isinstance(value, nn.Module):
             if isinstance(value, torch.jit.ScriptModule):

@@ -1,7 +1,10 @@
 """Explorer 的滑块背后的：值怎样变成网络，怎样变成训练。没有小组件。"""
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from typing import Any
+
+from torch import nn
 
 from helpers.experiments.plan import Plan
 from helpers.experiments.recipe import CHANGEABLE, OF_THE_DATA
@@ -28,7 +31,9 @@ class Model:
         # 计划把网络的哪几项改了：名字到 (书上的, 计划的)
         self.reduced = {name: (book[name], mine[name]) for name in network if plain(book[name]) != plain(mine[name])}
         self._full = plan.change(**{name: was for name, (was, _) in self.reduced.items()})
-        self.book_table = trace(plan.book.meta(), plan.book.shape)
+        self._known: dict[Any, Any] = {}  # 算过的清单和内存，建好的网络：滑块来回动，同样的不再算
+        self._lock = threading.RLock()  # 借同一个网络的，一次一个
+        self.book_table = self.table({})
 
     def at(self, values: dict[str, Any]) -> Plan:
         """滑块上的网络；批量、轮数、图片和初始化是计划的。"""
@@ -42,17 +47,26 @@ class Model:
     def table(self, values: dict[str, Any]) -> Trace:
         """滑块上的网络的清单；走不通时抛出 ShapeError，网络函数自己抛出的是 ValueError。"""
         plan = self.at(values)
-        return trace(plan.meta(), plan.shape)
+        return self._once(("table", plan.shape), plan, lambda: trace(self._net(plan), plan.shape))
 
     def need(self, values: dict[str, Any], reduce: bool = True) -> Forecast:
         """训练要多少内存；缩小了就走不通时抛出 ShapeError。"""
         plan = self.training(values, reduce)
-        net = plan.meta()
-        try:
-            return forecast(net, plan.shape, plan.batch_size)
-        except Exception:
-            trace(net, plan.shape)  # 走不通的话，由它来说
-            raise
+        return self._once(("need", plan.shape, plan.batch_size), plan, lambda: _need(self._net(plan), plan))
+
+    def _net(self, plan: Plan) -> nn.Module:
+        """这个计划的网络，在 meta 上；只借不改，清单和内存常常借同一个。"""
+        return self._once("net", plan, plan.meta)
+
+    def _once(self, what: Any, plan: Plan, compute: Callable[[], Any]) -> Any:
+        """compute() 的结果，what 和宽度都相同的只算一次。"""
+        key = what, repr(sorted(plan.widths.items()))
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = compute()
+                if len(self._known) > 100:
+                    del self._known[next(iter(self._known))]
+            return self._known[key]
 
     def compare(self, table: Trace) -> str:
         """这份清单与书上的网络比，一句话。"""
@@ -80,6 +94,14 @@ class Model:
         exact = all(_shrink(name, larger[name], was, now) == settings[name] for name, (was, now) in there.items())
         values = settings | larger if exact else settings
         return {name: values[name] for name in self.start if name in values}, exact
+
+
+def _need(net: nn.Module, plan: Plan) -> Forecast:
+    try:
+        return forecast(net, plan.shape, plan.batch_size)
+    except Exception:
+        trace(net, plan.shape)  # 走不通的话，由它来说
+        raise
 
 
 def _shrink(name: str, value: Any, was: Any, now: Any) -> Any:
