@@ -12,6 +12,7 @@ import gzip
 import json
 import os
 import platform
+import random
 import re
 import statistics
 import subprocess
@@ -149,6 +150,38 @@ def slider(bench: Bench) -> None:
         bench.turns(f"slider {section}", drag, section)
 
 
+def view(bench: Bench) -> None:
+    """打开网络：点一格到它的算术，画一笔到答案，在内核外面量；每一轮各 50 次的中位数和 95 % 分位数，秒。"""
+    dice = random.Random(0)
+    for section in NETWORKS:
+        with bench.kernel(cells.VIEW.replace("SECTION", repr(section))) as kernel:
+            model, shapes = kernel.run("print(inside.page.model_id)").strip(), value(kernel, "shapes")
+            for _ in range(bench.rounds):
+                places = [(k, *map(dice.randrange, shapes[k])) for k in dice.choices(range(1, len(shapes) - 1), k=50)]
+                bench.note(f"click {section}", "ours", answered(kernel, model, [
+                    ({"ask": "cell", "cell": place}, ()) for place in places]))
+                bench.note(f"stroke {section}", "ours", answered(kernel, model, [
+                    ({"ask": "image", "size": [112, 112], "cut": True, "fill": True, "centre": True}, [drawn(k)])
+                    for k in range(50)]))
+
+
+def drawn(length: int) -> bytes:
+    """112×112 的画板，上面一笔，越画越长。"""
+    return bytes(255 * (40 <= i // 112 < 60 and 20 <= i % 112 < 24 + length) for i in range(112 * 112))
+
+
+def answered(kernel: Kernel, model: str,
+             questions: Sequence[tuple[dict[str, Any], Sequence[bytes]]]) -> dict[str, float]:
+    """一个一个地问，各要多久：中位数和 95 % 分位数，秒。"""
+    times = []
+    for number, (question, buffers) in enumerate(questions):
+        started = time.perf_counter()
+        kernel.ask(model, question | {"number": number}, buffers=buffers)
+        assert "error" not in kernel.wait_for_answer(model, number)
+        times.append(time.perf_counter() - started)
+    return {"p50": statistics.median(times), "p95": statistics.quantiles(times, n=20)[-1]}
+
+
 def imports(bench: Bench) -> None:
     """在 torch、matplotlib、ipywidgets 之外，导入 helpers 多用的时间。"""
     bench.turns("import", lambda _: float(subprocess.run(
@@ -182,7 +215,7 @@ def limits(bench: Bench) -> None:
     bench.note("memory bandwidth, B/s", "copy", bench.ask(cells.LIMITS, "bandwidth()"))
 
 
-MEASURES = {"limits": limits, "import": imports, "trace": trace, "figure": figure, "slider": slider,
+MEASURES = {"limits": limits, "import": imports, "trace": trace, "figure": figure, "slider": slider, "view": view,
             "learning": learning, "growth": growth, "train": train, "book": book}
 
 

@@ -157,6 +157,15 @@ explorer = Explorer(load(SECTION).plan, **RANGES)
 explorer
 """
 
+VIEW = """
+from helpers import Inside, fashion_mnist, load
+plan = load(SECTION).plan
+test = fashion_mnist(size=plan.size, images=600)[1]
+inside = Inside(plan.make(**plan.widths).to(test.device), test)
+shapes = [list(step.sheets.shape) for step in inside.answers.steps]
+inside
+"""
+
 IMPORT = """
 import time
 import torch, matplotlib, ipywidgets

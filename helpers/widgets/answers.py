@@ -61,7 +61,7 @@ class Answers:
 
     def look(self, X: Tensor) -> None:
         """换一张图。X: (1, C, H, W)，小数。"""
-        recording = record(self.net, X)
+        recording = record(self.net, X, own=True)
         self.X = recording.image.content
         self.steps = steps(self.net, recording)
         self.by_value: dict[Value, Step] = {value: step for step in self.steps for value in (step.value, *step.also)}

@@ -256,3 +256,12 @@ def test_bad_images_are_refused_in_words():
     for X in (None, torch.zeros(1, 1, 28, 28, dtype=torch.uint8), [[0.0]]):
         with pytest.raises(ValueError, match="。"):
             explain(lenet(), X, "0", (0, 0, 0, 0))
+
+
+def test_a_network_of_one_s_own_is_recorded_without_borrowing():
+    net, X = planned("7.6")
+    borrowed, own = record(net, X), record(net.eval(), X, own=True)
+    assert list(borrowed.layers) == list(own.layers)
+    for name, value in borrowed.layers.items():
+        assert torch.equal(value.content, own[name].content)
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
