@@ -119,3 +119,23 @@ def test_a_network_that_only_the_reduction_breaks_is_told_as_a_shape():
     assert model.table(model.start).params == 61706
     with pytest.raises(ShapeError):
         model.need(model.start)
+
+
+def test_what_was_computed_is_not_computed_again():
+    built = []
+
+    def counted(c1=4, act=None):
+        built.append(c1)
+        return nn.Sequential(nn.Conv2d(1, c1, 3), *([act()] if act else []), nn.Flatten(), nn.Linear(c1 * 36, 10))
+    model = Model(budget(counted, size=8, lr=0.1), ("c1", "act", "size", "lr"))
+    values, before = model.start | {"c1": 5}, len(built)
+    first, need = model.table(values), model.need(values)
+    assert len(built) == before + 1
+    assert model.table(values | {"lr": 0.2}) is first and model.need(values | {"lr": 0.2}) is need
+    assert len(built) == before + 1 and model.table(model.start | {"c1": 6}) != first
+    # 名字一样的两个函数，是两个网络
+    tables = [model.table(values | {"act": each}) for each in ((lambda: nn.ReLU()), (lambda: nn.Conv2d(5, 5, 1)))]
+    assert tables[0][1].kind == "ReLU" and tables[1][1].kind == "Conv2d"
+    for _ in range(2):  # 走不通的，每次都说
+        with pytest.raises(ShapeError):
+            model.table(values | {"size": 9})
