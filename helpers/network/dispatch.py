@@ -128,8 +128,9 @@ class Watcher(TorchDispatchMode):
 
 
 def _check(call: Convolution, out: Tensor) -> None:
-    """PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小。"""
-    if (call.transposed and call.X.shape[1] != call.weight.shape[0]) or (call.X.numel() and not out.numel()):
+    """PyTorch 在 meta 上不查转置卷积的通道数，不查填充之前是不是空的，2.6 也不查输入是不是比卷积核小。"""
+    empty = 0 in call.X.shape[2:] or (call.X.numel() and not out.numel())
+    if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
         raise RuntimeError("输入的通道数或大小与卷积核不合")
 
 

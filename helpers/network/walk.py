@@ -43,7 +43,8 @@ def _network(net: nn.Module) -> nn.Module:
 def checked_shape(shape: Sequence[int]) -> Shape:
     """输入形状：几个正整数，Python 的整数；别的抛出 TypeError 或 ValueError。"""
     wanted = "shape 应当是一串正整数，如 (1, 1, 28, 28)"
-    sizes = [*instance(shape, Iterable, wanted)] if not isinstance(shape, str | Mapping) else []
+    several = not isinstance(shape, str | Mapping) and getattr(shape, "ndim", 1)  # 0 维的张量不能一个个取
+    sizes = [*instance(shape, Iterable, wanted)] if several else []
     whole_sizes = tuple(size for size in map(whole, sizes) if size is not None and size > 0)
     if not sizes or len(whole_sizes) < len(sizes):
         raise ValueError(f"{wanted}，收到的是 {brief(shape)}。")

@@ -52,6 +52,7 @@ NETS |= {
     "positions": lambda: nn.Sequential(nn.Conv2d(1, 2, 4, stride=4), Call(
         lambda net, X: X + net.shift[..., :X.shape[2], :X.shape[3]], shift=nn.Parameter(torch.zeros(2, 5, 5)))),
     "vanishes": lambda: nn.Upsample(scale_factor=0.3, mode="bicubic"),
+    "padded_back": lambda: nn.Sequential(Call(lambda _, X: X[:, :, 2:] + X[:, :, :-2]), nn.Conv2d(1, 1, 1, padding=2)),
     "gaps": lambda: Call(lambda _, X: X.view(X.shape[0], -1, 12)),
     "asserts": lambda: Call(lambda _, X: X if X.shape[2] % 5 in (1, 2) else X.nothing),
     "residual": lambda: nn.Sequential(Call(lambda net, X: net.up(net.down(X)) + X, down=nn.Conv2d(1, 1, 2, stride=2),

@@ -119,7 +119,8 @@ def test_gradients_are_untouched():
     (nn.Sequential(nn.LazyConv2d(2, 3)), (1, 1, 8, 8), ValueError, "运行一次"),
     (nn.Sequential(nn.Conv2d(1, 1, 1), nn.LazyBatchNorm2d(affine=False)), (1, 1, 8, 8), ValueError, "运行一次"),
     *((nn.ReLU(), shape, (TypeError, ValueError), "一串正整数") for shape in (
-        28, "1188", None, (), (1, 1, 0, 8), (1, 1, -8, 8), (1, 1, 8.0, 8), (1, 1, "8", 8), (1, True, 8, 8), {1: 1}))],
+        28, "1188", None, (), (1, 1, 0, 8), (1, 1, -8, 8), (1, 1, 8.0, 8), (1, 1, "8", 8), (1, True, 8, 8), {1: 1},
+        torch.tensor(5)))],
     ids=str)
 def test_what_is_no_network_or_no_shape_is_refused_in_one_sentence(ask, net, shape, kind, says):
     with pytest.raises(kind, match=says):
