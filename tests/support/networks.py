@@ -1,5 +1,8 @@
 """随机抽的网络（hypothesis）：一层一层抽，每一层都走得通。"""
 
+import random
+
+import numpy as np
 import torch
 from hypothesis import strategies as st
 from torch import nn
@@ -205,3 +208,55 @@ def networks(draw, count=4, kinds=KINDS, largest=14):
     head = one_of(draw, [list, list, lambda: [nn.Flatten()], lambda: [nn.Flatten(), nn.Linear(features, 3)],
                          lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten()]])
     return nn.Sequential(*layers, *head).eval(), (1, *shape)
+
+
+# forward 里会做的：什么都有人改
+HABITS = [
+    "self.calls = self.calls + 1", "self.log.append(X)", "self.kept['last'] = X",
+    "self.nested[0].append(self.calls)", "self.scale.data.mul_(2)", "self.norm.running_mean.add_(1)",
+    "self.plain.add_(1)", "self.kept['one'].mul_(3)", "self.norm.training = not self.norm.training",
+    "self.norm.eval()", "self.counts[0] += 1", "self.seen.add(self.calls)",
+    "self.hidden[0].weight.data.zero_()", "self.scale.requires_grad_(False)", "self.steps = self.steps + 1",
+    "self.scale = nn.Parameter(self.scale.detach() + 1)", "self.norm.weight = None",
+    "self.__dict__.pop('spare', None)", "self.late = nn.Linear(2, 2)",
+    "self.late = nn.Linear(2, 2, device=X.device)", "self.norm = nn.BatchNorm2d(3)",
+    "self.register_buffer('mask', torch.ones(2))", "self.register_forward_hook(lambda *_: None)",
+    "self.register_parameter('extra', nn.Parameter(torch.ones(2)))", "self._modules.pop('norm', None)",
+    "torch.rand(1)", "random.random()", "np.random.rand()", "X = X + torch.rand(1, device=X.device)",
+    "X = F.dropout(X, 0.5, training=True)", "X.sum().item()", "X = X + self.plain.to(X.device).sum()",
+    "X = self.norm(X)", "X = self.hidden[0](X)", "X = X * self.scale", "X = F.relu_(X.clone())",
+    "X = X.view(3, -1)", "raise KeyError('坏了')"]
+
+
+class Messy(nn.Module):
+    """什么都要改一改的网络；habits: forward 里依次做的。"""
+
+    def __init__(self, habits):
+        super().__init__()
+        self.habits = habits
+        self.norm, self.scale = nn.BatchNorm2d(3), nn.Parameter(torch.ones(1))
+        self.register_buffer("steps", torch.zeros(1))
+        self.plain, self.kept, self.nested = torch.ones(2), {"one": torch.ones(2)}, ([1], 2)
+        self.calls, self.log, self.counts, self.seen, self.spare = 0, [], np.zeros(2), {0}, "旧的"
+        self.hidden = [nn.Conv2d(3, 3, 1)]  # 不在 named_modules 里
+
+    def forward(self, X):
+        names = {"self": self, "X": X, "torch": torch, "nn": nn, "F": F, "np": np, "random": random}
+        for habit in self.habits:
+            exec(habit, names)
+        return names["X"]
+
+    def extra_repr(self):
+        return "; ".join(self.habits)
+
+
+@st.composite
+def messy_networks(draw):
+    """(网络, 输入形状)：有的模块会改自己、改别人，有的参数有梯度，有的模块在 eval 模式。"""
+    net = nn.Sequential(nn.Conv2d(1, 3, 1), *(
+        Messy(draw(st.lists(st.sampled_from(HABITS), max_size=4))) for _ in range(draw(st.integers(1, 2)))))
+    for module in net.modules():
+        module.training = draw(st.booleans())
+    if draw(st.booleans()):
+        net[0].weight.grad = torch.ones_like(net[0].weight)
+    return net, (2, 1, 4, 4)
