@@ -158,6 +158,7 @@ explorer
 """
 
 VIEW = """
+import json
 from helpers import Inside, fashion_mnist, load
 plan = load(SECTION).plan
 test = fashion_mnist(size=plan.size, images=600)[1]

@@ -45,7 +45,8 @@ def _draw_step(axes: Axes, step: Step, left: float, width: float) -> None:
     height = (_HEIGHT - 0.55) / step.lanes
     top = _HEIGHT - 0.25 - height * step.lane
     if step.lanes == 1:
-        write(axes, left, top, step.text.title.replace("层", "").replace(" (", "\n("), 6.5, ha="left", va="top")
+        name, _, size = step.text.title.replace("层", "").rpartition(" ")
+        write(axes, left, top, f"{name}\n{size}" if name else size, 6.5, ha="left", va="top")
         write(axes, left, top - 0.36, channels_at(step.value.shape[1:]), 6.5, ha="left", color=FAINT)
     room = height - (_TOP if step.lanes == 1 else 0.08)
     top -= _TOP if step.lanes == 1 else 0

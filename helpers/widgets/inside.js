@@ -513,7 +513,7 @@ function title(state, answer) {
 
 // 一张特征图，用到的窗口或格子框出来；自己的一张点得到别的格
 function sheetFigure(state, act, picture, shades, answer, own) {
-  const [height, width] = picture.size, share = Math.min(150 / width, 150 / height, 40);
+  const [height, width] = picture.size, share = Math.min(128 / width, 128 / height, 40);
   const canvas = make("canvas"), step = state.steps[picture.step];
   paint(canvas, shades, picture.size, step.kind === "image" ? "gray" : "maps");
   const sheet = make("div", { className: "sheet", tabIndex: 0, style: { width: `${share * width}px`, height: `${share * height}px` },
@@ -566,7 +566,7 @@ const sign = (text) => make("span", { className: "sign" }, text);
 
 // 窗口里的数，一格一个；填充的格是空的
 function numbers(state, act, [height, width], cells, key, reach, what) {
-  const side = Math.max(7, Math.min(34, Math.floor(150 / Math.max(height, width))));
+  const side = Math.max(7, Math.min(28, Math.floor(140 / Math.max(height, width))));
   const node = make("div", { className: "numbers", data: { "data-what": what }, style: {
     gridTemplateColumns: `repeat(${width}, ${side}px)`, gridAutoRows: `${side}px` } });
   const byPlace = new Map(cells.map((cell) => [cell.at.join(), cell]));

@@ -85,10 +85,10 @@ def run_all(page, url, seconds):
     page.locator(".jp-Notebook-ExecutionIndicator[data-status=idle]").first.wait_for(timeout=1_000 * seconds)
 
 
-def dark(page):
-    """换成暗色主题。"""
-    page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
-    page.locator("body[data-jp-theme-light=false]").wait_for(state="attached")
+def theme(page, name):
+    """换主题，name 是 "Light" 或 "Dark"。"""
+    page.evaluate(f"jupyterapp.commands.execute('apputils:change-theme', {{theme: 'JupyterLab {name}'}})")
+    page.locator(f"body[data-jp-theme-light={'true' if name == 'Light' else 'false'}]").wait_for(state="attached")
     page.wait_for_timeout(500)
 
 

@@ -5,7 +5,7 @@ import time
 
 import nbformat
 import pytest
-from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, browsing, dark, run_all, serving
+from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, browsing, run_all, serving, theme
 
 from helpers.paths import NOTEBOOKS
 
@@ -96,5 +96,5 @@ def test_a_reader_explores_lenet(served, page):
         "() => [...document.querySelectorAll('.widget-html')].some(e => e.innerText.includes('第 1 次'))")
     box.screenshot(path=SCREENSHOTS / f"7.1-{name}-light.png")
 
-    dark(page)
+    theme(page, "Dark")
     explorer(page).screenshot(path=SCREENSHOTS / f"7.1-{name}-dark.png")

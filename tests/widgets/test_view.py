@@ -4,7 +4,7 @@ import ast
 
 import nbformat
 import pytest
-from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, ask_kernel, browsing, dark, run_all, serving
+from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, ask_kernel, browsing, run_all, serving, theme
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="没有 Chromium；CI 会装")]
 
@@ -80,6 +80,7 @@ def test_a_reader_draws_a_garment_and_walks_from_a_cell_to_a_pixel(opened):
     assert float(ask_kernel(page, f"net.cpu().eval()[:4](inside.answers.X)[{index}].item()")) == pytest.approx(
         value, abs=1e-5)
     assert view.locator("[data-what=total]").inner_text().split()[-1].replace("−", "-") == f"{float(f'{value:.4g}'):g}"
+    theme(page, "Light")
     view.screenshot(path=SCREENSHOTS / f"view-{name}-light.png")
 
     visited = [4]
@@ -94,5 +95,5 @@ def test_a_reader_draws_a_garment_and_walks_from_a_cell_to_a_pixel(opened):
     page.keyboard.press("Backspace")
     page.wait_for_function("document.querySelector('.inside [data-what=value]').dataset.cell.startsWith('1,')")
 
-    dark(page)
+    theme(page, "Dark")
     view.screenshot(path=SCREENSHOTS / f"view-{name}-dark.png")
