@@ -63,7 +63,8 @@ class Number(Exercise):
 def _distance(value: float, truth: float) -> str:
     """偏大还是偏小，差多少。"""
     gap = abs(value - truth)
-    part = f"，差 {gap / abs(truth):.1%}" if truth else ""
+    ratio = value / truth if truth else 1
+    part = f"，差 {gap / abs(truth):.1%}" if 0.5 < ratio < 2 else f"，是正确的 {ratio:.3g} 倍"
     return f"{_plain(value)} 偏{'大' if value > truth else '小'}了 {_plain(gap)}{part}。"
 
 
