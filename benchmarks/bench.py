@@ -12,7 +12,6 @@ import gzip
 import json
 import os
 import platform
-import random
 import re
 import statistics
 import subprocess
@@ -152,12 +151,11 @@ def slider(bench: Bench) -> None:
 
 def view(bench: Bench) -> None:
     """打开网络：点一格到它的算术，画一笔到答案，在内核外面量；每一轮各 50 次的中位数和 95 % 分位数，秒。"""
-    dice = random.Random(0)
     for section in NETWORKS:
         with bench.kernel(cells.VIEW.replace("SECTION", repr(section))) as kernel:
-            model, shapes = kernel.run("print(inside.page.model_id)").strip(), value(kernel, "shapes")
+            model = kernel.run("print(inside.page.model_id)").strip()
             for _ in range(bench.rounds):
-                places = [(k, *map(dice.randrange, shapes[k])) for k in dice.choices(range(1, len(shapes) - 1), k=50)]
+                places = value(kernel, "places(50)")
                 bench.note(f"click {section}", "ours", answered(kernel, model, [
                     ({"ask": "cell", "cell": place}, ()) for place in places]))
                 bench.note(f"stroke {section}", "ours", answered(kernel, model, [

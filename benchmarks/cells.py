@@ -159,11 +159,15 @@ explorer
 
 VIEW = """
 import json
+import random
 from helpers import Inside, fashion_mnist, load
 plan = load(SECTION).plan
 test = fashion_mnist(size=plan.size, images=600)[1]
 inside = Inside(plan.make(**plan.widths).to(test.device), test)
-shapes = [list(step.sheets.shape) for step in inside.answers.steps]
+dice = random.Random(0)
+def places(count):
+    steps = dice.choices(inside.answers.steps[1:], k=count)
+    return [[step.number, *step.place((0, *map(dice.randrange, step.value.shape[1:])))] for step in steps]
 inside
 """
 
