@@ -16,11 +16,12 @@ book: .venv/ready
 notebooks: .venv/ready
 	$(BIN)/python tools/book.py --to notebooks
 
+# 两个进程一起跑，一个文件里的测试在同一个进程里，共用内核和浏览器
 test: .venv/ready-test
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
-	$(BIN)/python -m pytest
-	COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -q --nbval notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval notebooks
 
 # 改代码时用：一分多钟，两个进程一起跑，不开浏览器、不起别的进程、不重跑笔记本
 quick: .venv/ready-test
