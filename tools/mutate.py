@@ -35,7 +35,7 @@ ROOMS = {
     "training": ["tests/training", "tests/machine"],
     "machine": ["tests/machine", "tests/training"],
     "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/fuzz/test_experiments.py",
-                    "tests/fuzz/test_command_line.py"],
+                    "tests/fuzz/test_command_lines.py"],
     "widgets": ["tests/widgets", "tests/fuzz/test_widgets.py"],
 }
 SHARED = ["tests/experiments", "tests/faults", "tests/test_arguments.py"]
