@@ -121,7 +121,7 @@ def test_gradients_are_untouched():
     *((nn.ReLU(), shape, (TypeError, ValueError), "一串正整数") for shape in (
         28, "1188", None, (), (1, 1, 0, 8), (1, 1, -8, 8), (1, 1, 8.0, 8), (1, 1, "8", 8), (1, True, 8, 8), {1: 1},
         torch.tensor(5)))],
-    ids=str)
+    ids=lambda value: getattr(value, "__name__", str(value)))
 def test_what_is_no_network_or_no_shape_is_refused_in_one_sentence(ask, net, shape, kind, says):
     with pytest.raises(kind, match=says):
         ask(net, shape)
