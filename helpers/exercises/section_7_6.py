@@ -42,7 +42,7 @@ def resnet(counts, channels=(64, 128, 256, 512)):
 def _resnet() -> Callable[..., nn.Sequential]:
     """造 ResNet-18、34 的函数，就是答案里的那一个。"""
     names: dict[str, Any] = {}
-    exec(_DEEPER, names)
+    exec(compile(_DEEPER, "〔7.6 的答案〕", "exec"), names)
     return names["resnet"]
 
 
