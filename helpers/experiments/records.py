@@ -2,8 +2,10 @@
 
 import json
 import platform
+import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -73,8 +75,20 @@ class Record:
         if not self.current:
             return (f"✗ 记录之后改过这个实验的代码。重新记录：{self.command}；"
                     "改动不会改变结果的，在这条命令后面加 --check，核对一遍就行。")
-        what, wrong = f"「{arm}」种子 {seed} 现在再做一次", self.unexpected(arm, named(measures[arm](seed)))
+        with self._threads():
+            now = named(measures[arm](seed))
+        what, wrong = f"「{arm}」种子 {seed} 现在再做一次", self.unexpected(arm, now)
         return f"✗ {what}：{'；'.join(wrong)}。重新记录：{self.command}" if wrong else f"✓ {what}，落在记录的范围里"
+
+    @contextmanager
+    def _threads(self) -> Iterator[None]:
+        """用记录时那么多线程：线程多少改变求和的次序，训练会把最后一位的差别放大。"""
+        before, found = torch.get_num_threads(), re.search(r"(\d+) 个线程", self.machine)
+        torch.set_num_threads(int(found[1]) if found else before)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def require_arms(self, measures: Mapping[str, Measure]) -> None:
         """measures 的各组就是记录的各组；不是就抛出 ValueError。"""

@@ -4,11 +4,12 @@ import json
 import math
 import re
 import sys
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from functools import partial
 
 import pytest
 import record as tool
+import torch
 
 from helpers.book import sections
 from helpers.experiments.records import RECORDS, record, recorded
@@ -38,6 +39,15 @@ def test_the_live_run_is_compared(found):
     assert found.check(MEASURES, arm="深", seed=2).startswith("✓")
     drifted = MEASURES | {"浅": simple(1.5)}
     assert found.check(drifted).startswith("✗") and found.check(drifted, arm="深").startswith("✓")
+
+
+def test_the_live_run_has_as_many_threads_as_the_recorded_ones(found):
+    seen, before = [], torch.get_num_threads()
+    measure = {arm: lambda seed: seen.append(torch.get_num_threads()) or {q: 0.0 for q in found.quantities}
+               for arm in found.values}
+    replace(found, machine="AMD，3 个线程，float32").check(measure)
+    replace(found, machine="NVIDIA，float32").check(measure)
+    assert seen == [3, before] and torch.get_num_threads() == before
 
 
 def test_changed_arms_are_refused(found):
