@@ -108,18 +108,23 @@ def subshell(kernel):
     return kernel.open_subshell()
 
 
+def walks(kernel):
+    """等到又走了五步。"""
+    before, deadline = value(kernel, "len(walked)"), time.monotonic() + 30
+    while value(kernel, "len(walked)") < before + 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @against(OURS, NAIVE)
 def test_G20_training_outlives_the_subshell_that_started_it(subject, kernel, subshell):
     """JupyterLab 让小组件的消息走子 shell；网页里最后一个小组件没有了，子 shell 就关掉。"""
     kernel.run(subject)
     kernel.move(value(kernel, "explorer.sliders['c1'].model_id"), subshell, value=7)
     press(kernel, "train", subshell)
+    walks(kernel)  # 开始了才关：关在前面的话，按的那一下就丢了
     kernel.close_subshell(subshell)
-    before = value(kernel, "len(walked)")
-    deadline = time.monotonic() + 20
-    while value(kernel, "len(walked)") < before + 5:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    walks(kernel)
     press(kernel, "stop")
     assert ends(kernel, 2)
 
