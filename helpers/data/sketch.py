@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,6 +36,8 @@ def prepare(image: NDArray | Tensor, *, fill: bool = True, centre: bool = True, 
     一片同样颜色的图，after 全黑。形状不对时抛出 ValueError。
     做法同 Fashion-MNIST 的论文 (Xiao et al., 2017)：裁到边，长边缩到 28，短边补齐，反色。
     """
+    from scipy import ndimage  # 导入要三分之一秒，只有画的和拍的才用得着
+
     gray = _gray(image)
     ground = float(np.median(np.concatenate([gray[0], gray[-1], gray[:, 0], gray[:, -1]])))
     inverted = ground > 0.5
@@ -69,6 +70,8 @@ def _gray(image: NDArray | Tensor) -> NDArray:
 
 def _things(difference: NDArray) -> NDArray:
     """与底色不同的地方，去掉杂点。difference: 每个像素与底色差多少，0–1。"""
+    from scipy import ndimage
+
     mask = difference > max(0.04, _threshold(difference))
     labels, count = ndimage.label(mask, np.ones((3, 3)))  # type: ignore[misc]
     if count:
