@@ -64,7 +64,8 @@ def net_cells(number: str) -> Iterator[tuple[str, str]]:
 
 def load(number: str) -> ModuleType:
     """依次执行一节里带 `net` 标签的整个单元格，返回它们定义的名字，如 `load("7.1").lenet`。没有这一节，见 `find`。"""
-    find(number)
+    if not isinstance(number, str):  # 列表之类的，cache 认不得
+        find(number)
     return loaded(number)
 
 
