@@ -54,7 +54,7 @@ bench: .venv/ready-bench
 gpu: .venv/ready-test .venv/ready-bench
 	$(BIN)/python benchmarks/gpu.py --readme
 
-# 变异测试：一次改错 helpers/ 里的一处，看测试红不红；约四十分钟
+# 变异测试：一次改错 helpers/ 里的一处，看测试红不红；要很久，可以只看几个文件，见 tools/mutate.py
 mutants: .venv/ready-test
 	$(BIN)/python tools/mutate.py
 
