@@ -26,7 +26,7 @@ from helpers.pictures import (LivePlot, Picture, block_stacks, branches, compare
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.inside import Explanation, explain
 from helpers.network.recording import record
-from helpers.network.where import grad_cam, occlusion
+from helpers.network.where import grad_cam, occlusion, where_it_looks
 from helpers.experiments.trials import Trials, trials
 from helpers.experiments.records import recorded
 from helpers.experiments.plan import Plan, budget
@@ -56,7 +56,7 @@ __all__ = [
     "receptive_fields", "windows",
     "cost_shares", "dots", "heat_maps", "line_chart", "partial_sum", "staircase", "trade_offs", "trial_lines",
     "Forecast", "forecast",
-    "Explanation", "explain", "record", "grad_cam", "occlusion",
+    "Explanation", "explain", "record", "grad_cam", "occlusion", "where_it_looks",
     "Trials", "trials", "recorded",
     "Plan", "budget",
     "dead_relus", "diagnose",

@@ -77,6 +77,12 @@ def occlusion(net: nn.Module, X: Tensor, label: int | None = None, window: int |
     return heat / count
 
 
+def where_it_looks(net: nn.Module, X: Tensor, stride: int | None = None) -> dict[str, Tensor]:
+    """几张图像 (N, C, H, W)，各自让网络给出它的答案的地方，两种答法：名字到 (N, H, W)。stride: 遮挡每次移几个像素。"""
+    return {"Grad-CAM": torch.stack([grad_cam(net, each) for each in X.split(1)]),
+            "遮挡": torch.stack([occlusion(net, each, stride=stride) for each in X.split(1)])}
+
+
 def _starts(size: int, window: int, stride: int) -> list[int]:
     """方块从哪里开始：每次移 stride，最后一个贴着边。"""
     return sorted({*range(0, size - window + 1, stride), size - window})

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import load
-from helpers.network.where import grad_cam, occlusion
+from helpers.network.where import grad_cam, occlusion, where_it_looks
 
 
 def pooled(last):
@@ -96,3 +96,11 @@ def test_bad_questions_are_refused():
         occlusion(net, torch.rand(1, 1, 8, 8), label=4)
     with pytest.raises(ValueError, match="window"):
         occlusion(net, torch.rand(1, 1, 8, 8), window=9)
+
+
+def test_several_images_are_looked_at_one_by_one():
+    net, X = lenet().eval(), torch.rand(2, 1, 28, 28)
+    found = where_it_looks(net, X, stride=7)
+    for i in range(2):
+        assert torch.equal(found["Grad-CAM"][i], grad_cam(net, X[i:i + 1]))
+        assert torch.equal(found["遮挡"][i], occlusion(net, X[i:i + 1], stride=7))
