@@ -13,6 +13,7 @@ from helpers.exercises.designing import Design, convs_at_least, gives, macs_at_m
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import NO_POOLING, RULES, Rule, right, side, sides
+from helpers.exercises.nets import book_net
 from helpers.exercises.predicting import Number
 from helpers.exercises.verdict import Mistake
 from helpers.network.forecast import Forecast, forecast
@@ -20,14 +21,8 @@ from helpers.network.trace import Trace, trace
 
 
 @cache
-def _net() -> nn.Sequential:
-    with torch.device("meta"):
-        return load("7.2").alexnet()
-
-
-@cache
 def _rows() -> Trace:
-    return trace(_net(), (1, 1, 224, 224))
+    return trace(book_net("7.2"), (1, 1, 224, 224))
 
 
 def _sum(of: str, kind: str) -> int:
@@ -71,7 +66,7 @@ LINEAR_SHARE = Number(
 
 def _smallest(rule: Rule = right, pooling: bool = True, wanted: int = 5) -> int:
     """照一条规则，展平之前边长恰好是 wanted 的最小输入；没有就是 0。"""
-    return next((n for n in range(1, 600) if side(_net()[:13], n, rule, pooling) == wanted), 0)
+    return next((n for n in range(1, 600) if side(book_net("7.2")[:13], n, rule, pooling) == wanted), 0)
 
 
 FIELD = Mistake("field", "这是展平之前一个位置的感受野；没有填充的话，它才是能得到 1×1 的最小输入。")
@@ -200,7 +195,7 @@ def _activations(kind: type) -> int:
 
 @cache
 def _forecast(batch: int) -> Forecast:
-    return forecast(_net(), (1, 1, 224, 224), batch, dtype=torch.float32)
+    return forecast(book_net("7.2"), (1, 1, 224, 224), batch, dtype=torch.float32)
 
 
 def _fixed(batch: int) -> int:

@@ -13,6 +13,7 @@ from helpers.exercises.designing import Design, convs_at_least, field_at_least, 
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import NO_PADDING, NO_POOLING, side, sides
+from helpers.exercises.nets import book_net
 from helpers.exercises.predicting import Number
 from helpers.exercises.verdict import Mistake
 from helpers.network.trace import Trace, trace
@@ -21,20 +22,13 @@ SIXTEEN = ((2, 64), (2, 128), (3, 256), (3, 512), (3, 512))
 
 
 @cache
-def _vgg(**options: Any) -> nn.Sequential:
-    with torch.device("meta"):
-        return load("7.3").vgg11(**options)
-
-
-@cache
 def _rows(**options: Any) -> Trace:
-    return trace(_vgg(**options), (1, 1, 224, 224), depth=9)
+    return trace(book_net("7.3", **options), (1, 1, 224, 224), depth=9)
 
 
 @cache
 def _alexnet() -> Trace:
-    with torch.device("meta"):
-        return trace(load("7.2").alexnet(), (1, 1, 224, 224))
+    return trace(book_net("7.2"), (1, 1, 224, 224))
 
 
 def _count(kind: str, arch: tuple[tuple[int, int], ...] = SIXTEEN) -> int:
@@ -79,7 +73,7 @@ def _inputs(n: int, channels: int = 512) -> int:
 
 
 def _blocks(n: int, **options: Any) -> int:
-    return side(_vgg(**options)[:5], n)
+    return side(book_net("7.3", **options)[:5], n)
 
 
 AT_96 = Number(
@@ -94,9 +88,9 @@ AT_96 = Number(
          'answer = trace(load("7.3").vgg11()[:6], (1, 1, 96, 96))[-1].out_shape[1]',
     mistakes={AS_224: lambda: _inputs(_blocks(224)), NARROW: lambda: _inputs(_blocks(96), 512 // 4),
               ONE_SIDE: lambda: 512 * _blocks(96), CHANNELS: lambda: 512, PIXELS: lambda: _blocks(96) ** 2,
-              FOUR_POOLS: lambda: _inputs(side(_vgg()[:4], 96)),
-              NO_PADDING: lambda: _inputs(sides(_vgg()[:5], 96)[NO_PADDING]),
-              NO_POOLING: lambda: _inputs(sides(_vgg()[:5], 96)[NO_POOLING])})
+              FOUR_POOLS: lambda: _inputs(side(book_net("7.3")[:4], 96)),
+              NO_PADDING: lambda: _inputs(sides(book_net("7.3")[:5], 96)[NO_PADDING]),
+              NO_POOLING: lambda: _inputs(sides(book_net("7.3")[:5], 96)[NO_POOLING])})
 
 ADDED_WINDOWS = Mistake("added_windows", "把窗口加了起来；两层 3×3 的窗口有重叠，每层只多看 k − 1 个。")
 MULTIPLIED_WINDOWS = Mistake("multiplied_windows", "把窗口乘了起来；每层只多看 (k − 1) × 步幅之积。")

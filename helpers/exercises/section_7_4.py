@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from helpers.exercises.designing import Design, field_at_least, gives, params_at
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import RGB, RULES, Piece, pieces, side, sides
+from helpers.exercises.nets import book_net
 from helpers.exercises.predicting import Number
 from helpers.exercises.verdict import Mistake
 from helpers.experiments.records import recorded
@@ -24,18 +24,12 @@ from helpers.pictures.charts import dots
 
 
 @cache
-def _nin(**options: Any) -> nn.Sequential:
-    with torch.device("meta"):
-        return load("7.4").nin(**options)
-
-
-@cache
 def _rows() -> Trace:
-    return trace(_nin(), (1, 1, 224, 224))
+    return trace(book_net("7.4"), (1, 1, 224, 224))
 
 
 def _parts() -> list[Piece]:
-    return pieces(_nin(), (1, 1, 224, 224))
+    return pieces(book_net("7.4"), (1, 1, 224, 224))
 
 
 RGB_NO_BIAS = Mistake("rgb_no_bias", "第一层按三个颜色通道数了，又漏了偏置；这里的图像是灰度的。")
@@ -66,7 +60,7 @@ ROUNDED_UP = Mistake("rounded_up", "边长按 54、27、13、1 算了（应当�
 def _published() -> int:
     """每块的权重（三个颜色通道）乘以块的输出：汇聚向上取整，再向下取整，最后一块当作 1×1。"""
     weighs = [part for part in _parts() if part.weighs]
-    first = side(_nin()[0], 224)
+    first = side(book_net("7.4")[0], 224)
     second = RULES_UP(first, 3, 0, 2)
     sizes = (first, second, (second - 3) // 2 + 1, 1)
     blocks = [weighs[i:i + 3] for i in range(0, 12, 3)]
@@ -190,12 +184,12 @@ SHUFFLED = Contest(
 
 @cache
 def _forecast() -> Forecast:
-    return forecast(_nin(), (1, 1, 224, 224), 128, dtype=torch.float32)
+    return forecast(book_net("7.4"), (1, 1, 224, 224), 128, dtype=torch.float32)
 
 
 def _shorter() -> nn.Sequential:
     """每块删去最后一个 1×1 和它的 ReLU。"""
-    return nn.Sequential(*(layer[:4] if isinstance(layer, nn.Sequential) else layer for layer in _nin()))
+    return nn.Sequential(*(layer[:4] if isinstance(layer, nn.Sequential) else layer for layer in book_net("7.4")))
 
 
 @cache
@@ -235,7 +229,7 @@ CLAIMS = Claims(
                   lambda: f"参数和梯度 {(_forecast().weights + _forecast().gradients) / 1e6:.0f} MB，"
                           f"存下的激活 {_forecast().activations / 1e6:.0f} MB；预测时不用存激活。"),
         Statement("any_input", "NiN 没有写死边长的层，96×96 和 224×224 的图用同一组参数。",
-                  lambda: trace(_nin(), (1, 1, 96, 96)).params == _rows().params,
+                  lambda: trace(book_net("7.4"), (1, 1, 96, 96)).params == _rows().params,
                   lambda: f"两种大小都是 {_rows().params:,} 个参数：末尾是全局平均汇聚。"),
     ))
 
@@ -283,7 +277,7 @@ def _last_layer() -> str:
     with torch.device("meta"):
         others = [load("7.2").alexnet(), load("7.3").vgg11()]
     ends = [isinstance([*net.modules()][-1], nn.ReLU) for net in others]
-    own = isinstance([*_nin()[7].children()][-1], nn.ReLU)
+    own = isinstance([*book_net("7.4")[7].children()][-1], nn.ReLU)
     return "末尾有 ReLU" if own and not any(ends) else "都没有 ReLU"
 
 

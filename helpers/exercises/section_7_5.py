@@ -14,6 +14,7 @@ from helpers.exercises.designing import Design, Limit, gives, params_at_most
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import pieces
+from helpers.exercises.nets import book_net, params
 from helpers.exercises.predicting import Number, Shape
 from helpers.exercises.verdict import Mistake
 from helpers.network.borrow import evaluating
@@ -27,16 +28,6 @@ FOURTH = (480, 192, (96, 208), (16, 48), 64)  # 第四段的第一个
 def _inception(*widths: Any, **options: Any) -> nn.Module:
     with torch.device("meta"):
         return load("7.5").Inception(*widths, **options)
-
-
-def _params(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
-
-
-@cache
-def _net(name: str, section: str) -> nn.Sequential:
-    with torch.device("meta"):
-        return getattr(load(section), name)()
 
 
 def _path(i: int) -> nn.Module:
@@ -67,9 +58,9 @@ BLOCK_PARAMS = Number(
          'block = load("7.5").Inception(192, 64, (96, 128), (16, 32), 32)\n'
          'answer = sum(p.numel() for p in block.parameters())',
     parts=lambda: pieces(_inception(*FIRST), (1, 192, 12, 12)),
-    mistakes={NOT_REDUCED: lambda: _params(_inception(*FIRST, reduce=False)), NO_REDUCTION: _without_reduction,
-              ONE_PATH: lambda: max(_params(_path(i)) for i in (1, 2, 3, 4)),
-              THREE_PATHS: lambda: sum(_params(_path(i)) for i in (1, 2, 3))},
+    mistakes={NOT_REDUCED: lambda: params(_inception(*FIRST, reduce=False)), NO_REDUCTION: _without_reduction,
+              ONE_PATH: lambda: max(params(_path(i)) for i in (1, 2, 3, 4)),
+              THREE_PATHS: lambda: sum(params(_path(i)) for i in (1, 2, 3))},
     picture=lambda: trace(_inception(*FIRST), (1, 192, 12, 12), depth=9))
 
 ADDED = Mistake("added", "四条路径逐项相加了；Inception 块在通道维上连结，相加是残差块的事。")
@@ -232,11 +223,11 @@ first, second = (trials(accuracy_with(norm), seeds=5) for norm in (True, False))
 
 
 def _smallest() -> int:
-    return input_sizes(_net("googlenet", "7.5"), (1, 1, 96, 96), limit=96)[0]
+    return input_sizes(book_net("7.5"), (1, 1, 96, 96), limit=96)[0]
 
 
-def _linear(name: str, section: str) -> int:
-    return sum(_params(module) for module in _net(name, section).modules() if isinstance(module, nn.Linear))
+def _linear(section: str) -> int:
+    return sum(params(module) for module in book_net(section).modules() if isinstance(module, nn.Linear))
 
 
 def _smoothed() -> float:
@@ -258,28 +249,27 @@ CLAIMS = Claims(
                   lambda: f"{_smallest()}×{_smallest()} 就走得通：每一步都有填充，末尾是全局平均汇聚。"
                           "走得通不等于有意思，太小的图上后面几段只剩一个像素。"),
         Statement("fewer", "AlexNet 和 VGG-11 的参数都是 GoogLeNet 的七倍以上。",
-                  lambda: min(_params(_net("alexnet", "7.2")), _params(_net("vgg11", "7.3")))
-                  > 7 * _params(_net("googlenet", "7.5")),
-                  lambda: f"{_params(_net('alexnet', '7.2')) / _params(_net('googlenet', '7.5')):.1f} 倍和 "
-                          f"{_params(_net('vgg11', '7.3')) / _params(_net('googlenet', '7.5')):.1f} 倍。"),
+                  lambda: min(params(book_net("7.2")), params(book_net("7.3")))
+                  > 7 * params(book_net("7.5")),
+                  lambda: f"{params(book_net('7.2')) / params(book_net('7.5')):.1f} 倍和 "
+                          f"{params(book_net('7.3')) / params(book_net('7.5')):.1f} 倍。"),
         Statement("parallel_saves", "GoogLeNet 参数少，主要是因为路径并联，与全连接层无关。",
-                  lambda: _linear("vgg11", "7.3") < _params(_net("vgg11", "7.3")) / 2,
-                  lambda: f"VGG-11 的参数 {_linear('vgg11', '7.3') / _params(_net('vgg11', '7.3')):.0%} 在全连接层，"
-                          f"GoogLeNet 的全连接层只有 {_linear('googlenet', '7.5'):,} 个：全局平均汇聚省下最多，"
+                  lambda: _linear("7.3") < params(book_net("7.3")) / 2,
+                  lambda: f"VGG-11 的参数 {_linear('7.3') / params(book_net('7.3')):.0%} 在全连接层，"
+                          f"GoogLeNet 的全连接层只有 {_linear('7.5'):,} 个：全局平均汇聚省下最多，"
                           "1×1 降维再省几倍。"),
         Statement("label_smoothing", "用标签平滑（0.1）训练，预测得完全正确、完全有把握时，损失是 0。",
                   lambda: _smoothed() < 0.01,
                   lambda: f"这时损失是 {_smoothed():.1f}：平滑的标签不许完全有把握。"),
         Statement("reduce", "不用 1×1 降维，整个 GoogLeNet 的参数是现在的三倍以上。",
-                  lambda: _unreduced() > 3 * _params(_net("googlenet", "7.5")),
-                  lambda: f"{_unreduced() / _params(_net('googlenet', '7.5')):.1f} 倍。"),
+                  lambda: _unreduced() > 3 * params(book_net("7.5")),
+                  lambda: f"{_unreduced() / params(book_net('7.5')):.1f} 倍。"),
     ))
 
 
 @cache
 def _unreduced() -> int:
-    with torch.device("meta"):
-        return _params(load("7.5").googlenet(reduce=False))
+    return params(book_net("7.5", reduce=False))
 
 
 EXERCISES = (BLOCK_PARAMS, JOINED, WORTHWHILE, INCEPTION, TWO_THREES, NORM_CONTEST, CLAIMS)
@@ -301,5 +291,5 @@ GUESSES = (
                    "出来是什么形状（通道×高×宽）？",
           truth=_out, shows=_example, mistakes=lambda: {ADDED: (128, 12, 12), KEPT: (448, 12, 12)}),
     Guess(section="7.5", name="path", question="这四条路径里哪一条的参数最多？", options=PATHS,
-          truth=lambda: PATHS[max(range(4), key=lambda i: _params(_path(i + 1)))], shows=_example),
+          truth=lambda: PATHS[max(range(4), key=lambda i: params(_path(i + 1)))], shows=_example),
 )

@@ -15,6 +15,7 @@ from helpers.exercises.designing import Design, Limit, gives, params_at_most
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import NO_STRIDE, ONE_PADDING, pieces, side
+from helpers.exercises.nets import params
 from helpers.exercises.predicting import Number, Shape
 from helpers.exercises.verdict import Mistake
 from helpers.experiments.records import recorded
@@ -52,14 +53,10 @@ def _resnet34() -> nn.Sequential:
         return _resnet()((3, 4, 6, 3))
 
 
-def _params(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
-
-
 def _like(*counts: int) -> int:
     """每级放这么多个残差块的参数。"""
     with torch.device("meta"):
-        return _params(_resnet()(counts))
+        return params(_resnet()(counts))
 
 
 FOUR_EACH = Mistake("four_each", "每级放了 4 个块；34 层是 3、4、6、3 个。")
@@ -71,7 +68,7 @@ DOUBLED = Mistake("doubled", "把 ResNet-18 的翻了一倍；茎和最后的全
 
 def _shortcuts(net: nn.Module) -> int:
     """各个捷径上的参数。"""
-    return sum(_params(block.shortcut) for block in _blocks(net))
+    return sum(params(block.shortcut) for block in _blocks(net))
 
 
 def _blocks(net: nn.Module) -> list[Any]:
@@ -82,7 +79,7 @@ def _blocks(net: nn.Module) -> list[Any]:
 def _with_all_shortcuts() -> int:
     widths = [block.body[3].out_channels for block in _blocks(_resnet34())
               if isinstance(block.shortcut, nn.Identity)]
-    return _params(_resnet34()) + sum(width * width + width for width in widths)
+    return params(_resnet34()) + sum(width * width + width for width in widths)
 
 
 RESNET34 = Number(
@@ -98,7 +95,7 @@ RESNET34 = Number(
     parts=lambda: pieces(_resnet34(), (1, 1, 96, 96)),
     mistakes={FOUR_EACH: lambda: _like(4, 4, 4, 4), EIGHTEEN: lambda: _like(2, 2, 2, 2),
               DOUBLED: lambda: 2 * _like(2, 2, 2, 2),
-              NO_SHORTCUT: lambda: _params(_resnet34()) - _shortcuts(_resnet34()),
+              NO_SHORTCUT: lambda: params(_resnet34()) - _shortcuts(_resnet34()),
               ALL_SHORTCUTS: _with_all_shortcuts},
     remark="比 ResNet-18 多不到一倍：多出来的块都在形状不变的地方。")
 
@@ -410,8 +407,8 @@ CLAIMS = Claims(
                   lambda: f"这样算出来的与 `Residual(4, 4)` 最多差 {_two_paths_gap():.0e}；"
                           "相加要两条路的通道数相同，连结不要。"),
         Statement("free_shortcut", "通道数和步幅都不变时，跨层连接不增加参数。",
-                  lambda: _params(load("7.6").Residual(8, 8)) == _params(load("7.6").Residual(8, 8).body),
-                  lambda: f"`Residual(8, 8)` 的 {_params(load('7.6').Residual(8, 8)):,} 个参数都在 `body` 里。"),
+                  lambda: params(load("7.6").Residual(8, 8)) == params(load("7.6").Residual(8, 8).body),
+                  lambda: f"`Residual(8, 8)` 的 {params(load('7.6').Residual(8, 8)):,} 个参数都在 `body` 里。"),
         Statement("vanishing", "残差块解决的只是梯度消失；用了批量规范化，梯度不消失，朴素网络加深就不会变差。",
                   lambda: _deeper_plain() <= 0,
                   lambda: f"有批量规范化的朴素网络，16 个块的训练损失仍比 6 个块的大 {_deeper_plain():.2f}。"),

@@ -1,7 +1,7 @@
 """7.7 DenseNet 的练习和先猜。"""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,27 +14,13 @@ from helpers.exercises.designing import Design, convs_at_least, field_at_least, 
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
 from helpers.exercises.miscounts import pieces
+from helpers.exercises.nets import book_net, params
 from helpers.exercises.predicting import Number, Shape
 from helpers.exercises.verdict import Mistake
 from helpers.network.forecast import Forecast, forecast
 from helpers.network.trace import Trace, trace
 
-
-@cache
-def _net(**options: Any) -> nn.Sequential:
-    with torch.device("meta"):
-        return load("7.7").densenet(**options)
-
-
-@cache
-def _resnet() -> nn.Sequential:
-    with torch.device("meta"):
-        return load("7.6").resnet18()
-
-
-def _params(net: nn.Module) -> int:
-    return sum(p.numel() for p in net.parameters())
-
+_net, _resnet = partial(book_net, "7.7"), partial(book_net, "7.6")
 
 ADDED = Mistake("added", "新的通道加在了旧的上面；稠密块是连结，每个卷积块多出增长率那么多个通道。")
 ONLY_NEW = Mistake("only_new", "只剩新的通道；连结时输入也留着。")
@@ -102,7 +88,7 @@ UNIT = Shape(
 def _conv_block_params(before: int, growth: int) -> int:
     """没有瓶颈的一个卷积块。"""
     with torch.device("meta"):
-        return _params(load("7.7").conv_block(before, growth))
+        return params(load("7.7").conv_block(before, growth))
 
 
 def _bottleneck(before: int, growth: int) -> nn.Sequential:
@@ -132,9 +118,9 @@ BOTTLENECK = Number(
     parts=_parts,
     mistakes={Mistake("no_bottleneck", "这是没有瓶颈的一块：直接 3×3。"): lambda: _conv_block_params(512, 32),
               Mistake("narrow_middle", "中间只有增长率那么宽；瓶颈是它的 4 倍。"):
-                  lambda: _params(nn.Sequential(nn.BatchNorm2d(512), nn.Conv2d(512, 32, 1), nn.BatchNorm2d(32),
+                  lambda: params(nn.Sequential(nn.BatchNorm2d(512), nn.Conv2d(512, 32, 1), nn.BatchNorm2d(32),
                                                 nn.Conv2d(32, 32, 3))),
-              Mistake("at_64", "这是输入 64 个通道时的。"): lambda: _params(_bottleneck(64, 32))})
+              Mistake("at_64", "这是输入 64 个通道时的。"): lambda: params(_bottleneck(64, 32))})
 
 LAST_ONLY = Mistake("last_only", "返回的只有最后一个卷积块的输出；输入和前面的也要留着。")
 WRONG_ORDER = Mistake("wrong_order", "新的放在了旧的前面；书上是 (X, 新的)。")
@@ -306,7 +292,7 @@ CLAIMS = Claims(
     statements=(
         Statement("norm_saves", "DenseNet 的参数比 ResNet-18 少，主要少在批量规范化层和全连接层。",
                   lambda: _saved(nn.BatchNorm2d) + _saved(nn.Linear) > _saved(nn.Conv2d),
-                  lambda: f"少的 {_params(_resnet()) - _params(_net()):,} 个里，卷积层 {_saved(nn.Conv2d):,} 个，"
+                  lambda: f"少的 {params(_resnet()) - params(_net()):,} 个里，卷积层 {_saved(nn.Conv2d):,} 个，"
                           f"规范化 {_saved(nn.BatchNorm2d):,} 个，全连接层 {_saved(nn.Linear):,} 个。"),
         Statement("narrow_outputs", "参数少，主要因为每个 3×3 卷积层的输出只有增长率那么宽。",
                   lambda: _mean(_net(), "out_channels") < _mean(_resnet(), "out_channels") / 4,
@@ -331,8 +317,8 @@ CLAIMS = Claims(
 
 def _saved(kind: type[nn.Module]) -> int:
     """一种层，ResNet-18 的参数比 DenseNet 的多多少。"""
-    return sum(_params(layer) for layer in _layers(_resnet(), kind)) - sum(
-        _params(layer) for layer in _layers(_net(), kind))
+    return sum(params(layer) for layer in _layers(_resnet(), kind)) - sum(
+        params(layer) for layer in _layers(_net(), kind))
 
 
 def _adam_states() -> int:
