@@ -6,7 +6,7 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from contextvars import Context
+from contextvars import copy_context
 from typing import Any, ClassVar, TypeVar
 
 from helpers.experiments.run import Run
@@ -19,25 +19,11 @@ _END = object()
 T = TypeVar("T")
 
 
-def begin(work: Callable[[], Coroutine[Any, Any, T]]) -> "Future[T]":
-    """在主线程的事件循环里开始走 work()，不管从哪个线程叫来；那里正忙着一个单元格，就等它做完。
-
-    不带着叫来它的那条消息：ipykernel 以后会把回信送到那条消息的子 shell，那时它也许已经关掉了。
-    """
-    return Context().run(asyncio.run_coroutine_threadsafe, work(), main_loop())
-
-
-async def at_home(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """在主线程的事件循环里走完 work()。"""
-    if asyncio.get_running_loop() is main_loop():
-        return await work()
-    return await asyncio.wrap_future(begin(work))
-
-
 class Background:
     """走 Session 的人；同一时刻整个内核里只有一个在走：两个一起训练只会互相拖慢。
 
     `run` 总在主线程的事件循环里，见 `begin`：单元格忙的时候训练停着等；`stop` 和 `stop_all` 在哪个线程里都可以。
+    造它的单元格的上下文留在这里：训练中改小组件，都算那个单元格的消息。
     """
 
     held: ClassVar[int] = 0  # 正在走的训练占着的内存（预计的），字节：下一次开始之前它会放掉
@@ -46,6 +32,20 @@ class Background:
     def __init__(self) -> None:
         self.running = False  # 正在训练，或者等着别人停下
         self._stopping = False
+        self._home = copy_context()
+
+    def begin(self, work: Callable[[], Coroutine[Any, Any, T]]) -> "Future[T]":
+        """在主线程的事件循环里开始走 work()，不管从哪个线程叫来；那里正忙着一个单元格，就等它做完。
+
+        不带着叫来它的那条消息：小组件的回信，ipykernel 送到最后改过它的那条消息的子 shell，那时它也许已经关掉了。
+        """
+        return self._home.copy().run(asyncio.run_coroutine_threadsafe, work(), main_loop())
+
+    async def at_home(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """在主线程的事件循环里走完 work()。"""
+        if asyncio.get_running_loop() is main_loop():
+            return await work()
+        return await asyncio.wrap_future(self.begin(work))
 
     @staticmethod
     def stop_all() -> None:

@@ -13,7 +13,7 @@ from helpers.machine.device import memory_limit, pick_device
 from helpers.network.shape_errors import ShapeError
 from helpers.network.trace import Trace
 from helpers.pictures.canvas import RED, Picture
-from helpers.widgets.background import Background, at_home
+from helpers.widgets.background import Background
 from helpers.widgets.cell import Shown
 from helpers.widgets.model import Model
 from helpers.widgets.panel import Panel, first_line, red
@@ -99,7 +99,7 @@ class Explorer(Shown):
         """
         if self.closed:
             raise ValueError("这个 Explorer 已经关掉了：造它的单元格又运行过。请用新的那一个。")
-        await at_home(self.trainer.train)
+        await self.trainer.background.at_home(self.trainer.train)
         return Picture(bytes(self.picture.value), "训练曲线")
 
     def stop(self) -> None:

@@ -11,7 +11,7 @@ from helpers.experiments.store import saved_runs
 from helpers.pictures.curves import Curves, LivePlot
 from helpers.pictures.png import DPI
 from helpers.training.loop import Point
-from helpers.widgets.background import Background, begin
+from helpers.widgets.background import Background
 from helpers.widgets.history import History
 from helpers.widgets.panel import Panel, PictureBox, first_line
 
@@ -49,7 +49,7 @@ class Trainer:
 
     def _start(self) -> None:
         self.train_button.disabled = True
-        self.task = begin(self.train)  # 留着它：没有人抓着的任务会被收走
+        self.task = self.background.begin(self.train)  # 留着它：没有人抓着的任务会被收走
 
     async def train(self) -> None:
         """训练一次；怎样结束都说一句，不抛异常：回调里的异常没有别处可看。"""

@@ -1,6 +1,5 @@
 """B：训练。朴素的循环和曲线照书上的样子写。"""
 
-import gc
 import json
 import os
 import resource
@@ -12,17 +11,15 @@ from dataclasses import asdict, replace
 import nbformat
 import normal_form
 import numpy as np
-import psutil
 import pytest
 import torch
-from matplotlib import pyplot as plt
 from nbclient import NotebookClient
 from support.recorded import HEALTHY, broken
 from support.rows import against, python
 from torch import nn
 
 import helpers.machine.device
-from helpers import LivePlot, Point, diagnose, fashion_mnist, fit, pick_device, saved_runs, train, xavier
+from helpers import Point, diagnose, fashion_mnist, fit, pick_device, saved_runs, train, xavier
 from helpers.book.sections import find, load, loaded
 from helpers.experiments.store import save
 
@@ -239,34 +236,41 @@ def test_B8_same_seed_same_weights(subject):
     assert torch.equal(weights(), weights())
 
 
-def train_and_plot(net, data, test):
-    """书上的画法：每次训练一张 pyplot 的图，不关。"""
-    _, axes = plt.subplots()
-    axes.plot([point.loss for point in fit(net, data, test, lr=0.1, num_epochs=1)])
-
-
-def train_with_live_plot(net, data, test):
-    """我们的画法。"""
-    with LivePlot(1, show=lambda png: None) as plot:
-        for point in fit(net, data, test, lr=0.1, num_epochs=1):
-            plot.add(point)
-
-
-@pytest.mark.filterwarnings("ignore:More than 20 figures")
-@against(train_with_live_plot, train_and_plot)
-def test_B9_fifty_runs_in_one_kernel(subject):
-    data, process = fashion_mnist(32, images=64, device="cpu"), psutil.Process()
-    try:
-        for i in range(100):
-            subject(lenet(), *data)
-            if i == 49:  # 堆要先长到够用
-                gc.collect()
-                before = process.memory_info().rss
+# 自己的进程：前面的测试用过的堆，长多少是它们的事
+FIFTY = """
+import gc, psutil, torch
+from matplotlib import pyplot as plt
+from helpers import LivePlot, fashion_mnist, fit, load
+lenet, process = load("7.1").lenet, psutil.Process()
+data, test = fashion_mnist(32, images=64, device="cpu")
+CODE
+for i in range(100):
+    once()
+    if i == 49:  # 堆要先长到够用
         gc.collect()
-        assert len(plt.get_fignums()) == 0
-        assert process.memory_info().rss - before < 15e6
-    finally:
-        plt.close("all")
+        before = process.memory_info().rss
+gc.collect()
+print(len(plt.get_fignums()), process.memory_info().rss - before)
+"""
+WITH_LIVE_PLOT = """
+def once():
+    with LivePlot(1, show=lambda png: None) as plot:
+        for point in fit(lenet(), data, test, lr=0.1, num_epochs=1):
+            plot.add(point)
+"""
+# 书上的画法：每次训练一张 pyplot 的图，不关
+A_FIGURE_EACH = """
+def once():
+    _, axes = plt.subplots()
+    axes.plot([point.loss for point in fit(lenet(), data, test, lr=0.1, num_epochs=1)])
+"""
+
+
+@against(WITH_LIVE_PLOT, A_FIGURE_EACH)
+def test_B9_fifty_runs_in_one_kernel(subject):
+    done = python(FIFTY.replace("CODE", subject), env=os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "agg"})
+    figures, grown = map(int, done.stdout.split())
+    assert figures == 0 and grown < 5e6
 
 
 def write_in_place(run, folder):

@@ -7,7 +7,7 @@ import pytest
 
 from helpers import Explorer, budget, load, saved_runs
 from helpers.training.loop import steps
-from helpers.widgets.background import Background, at_home
+from helpers.widgets.background import Background
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_work_from_another_thread_is_done_at_home(explorer, monkeypatch):
 def test_at_home_gives_back_what_the_work_gives():
     async def work():
         return 7
-    assert asyncio.run(at_home(work)) == 7
+    assert asyncio.run(Background().at_home(work)) == 7
 
 
 def test_a_closed_explorer_trains_no_more(explorer):
