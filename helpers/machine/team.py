@@ -3,6 +3,7 @@
 没有 torchrun 时这里什么也不做：只有一个进程，号码是 0。
 """
 
+import gc
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ def team() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()  # DistributedDataParallel 还抓着进程组；留到解释器收尾才散，见过一次 0 号进程在那时 abort
         dist.destroy_process_group()
 
 
