@@ -2,15 +2,12 @@
 
 import pickle
 import signal
-import threading
 
 import pytest
 import torch
 from torch import nn
 
-from helpers import Batches, budget, fashion_mnist, load, saved_runs, train
-from helpers.experiments.checkpoint import checkpoint_file, load_checkpoint, save_checkpoint
-from helpers.training.loop import Position
+from helpers import Batches, fashion_mnist, saved_runs, train
 
 
 def network():
@@ -119,31 +116,6 @@ def test_what_would_not_be_the_same_run_is_refused(tmp_path, changes, names):
     with pytest.raises(ValueError, match=names):
         train(network(), *data, **options | changes, resume=True)
     assert train(network(), *data, **options | {"num_epochs": 3, "lr": 0.01}, resume=True).last.epoch == 3
-
-
-def test_each_kind_of_training_has_a_file_of_its_own(tmp_path):
-    settings = budget(load("7.1").lenet).settings
-    names = {checkpoint_file(tmp_path, "lenet", settings | changes)
-             for changes in ({}, {"c1": 8}, {"images": 600}, {"folder": "x"}, {"init": "kaiming"})}
-    assert len(names) == 5
-    assert checkpoint_file(tmp_path, "lenet", settings | {"lr": 9, "num_epochs": 3}) in names
-    assert checkpoint_file(tmp_path, "vgg11", settings) not in names
-
-
-def test_two_at_once_never_read_half_a_file(tmp_path):
-    """几个进程存同一份、读同一份：读到的总是完整的一份。"""
-    net, position = network(), Position(epoch=1)
-
-    def write():
-        for _ in range(30):
-            save_checkpoint(tmp_path / "a.pt", net, position, [], {"num_epochs": 3}, {})
-    write()
-    writers = [threading.Thread(target=write) for _ in range(3)]
-    for writer in writers:
-        writer.start()
-    while any(writer.is_alive() for writer in writers):
-        load_checkpoint(tmp_path / "a.pt", net, {"num_epochs": 3})
-    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch):

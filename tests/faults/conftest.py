@@ -11,7 +11,7 @@ from kernel import Kernel
 
 ROWS = [f"{letter}{i}" for letter, numbers in {
     "A": range(1, 9), "B": range(1, 12), "C": range(1, 6), "D": range(1, 8), "E": range(1, 6), "F": range(1, 6),
-    "G": (1, *range(8, 13), *range(19, 25))}.items() for i in numbers]  # G 的号码按房间分段，中间空着的还没有用
+    "G": (*range(1, 13), *range(19, 25))}.items() for i in numbers]  # G 的号码按房间分段，中间空着的还没有用
 
 
 def pytest_terminal_summary(terminalreporter):

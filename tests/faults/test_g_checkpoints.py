@@ -1,17 +1,18 @@
-"""G11、G12：存档写到一半磁盘满了，存档坏了一位。"""
+"""G5、G6：一分钟的训练盖掉几天的，读到写了一半的。G11、G12：存档写到一半磁盘满了，存档坏了一位。"""
 
 import random
 import resource
 import signal
 import sys
+import threading
 
 import pytest
 import torch
 from support.rows import against
 from torch import nn
 
-from helpers import Point
-from helpers.experiments.checkpoint import load_checkpoint, save_checkpoint
+from helpers import Point, budget, load
+from helpers.experiments.checkpoint import checkpoint_file, load_checkpoint, save_checkpoint
 from helpers.training.loop import Position
 
 SETTINGS = {"num_epochs": 3, "images": 10, "batch_size": 4}
@@ -30,6 +31,44 @@ def by_torch_load(path, net, settings):
     saved = torch.load(path, weights_only=False)
     net.load_state_dict(saved["net"])
     return Position(**saved["position"]), saved["points"], saved["seconds"]
+
+
+def by_name(folder, name, settings):
+    """随处可见的写法：一个网络一个文件。"""
+    return folder / f"{name}.pt"
+
+
+@against(checkpoint_file, by_name)
+def test_G5_each_kind_of_training_has_a_file_of_its_own(subject, tmp_path):
+    """学习率和轮数可以接着改，别的改了就是另一次训练。"""
+    settings = budget(load("7.1").lenet).settings
+    names = {subject(tmp_path, "lenet", settings | changes)
+             for changes in ({}, {"c1": 8}, {"images": 600}, {"folder": "x"}, {"init": "kaiming"})}
+    assert len(names) == 5
+    assert subject(tmp_path, "lenet", settings | {"lr": 9, "num_epochs": 3}) in names
+    assert subject(tmp_path, "vgg11", settings) not in names
+
+
+@against((save_checkpoint, load_checkpoint), (by_torch_save, by_torch_load))
+def test_G6_two_at_once_never_read_half_a_file(subject, tmp_path):
+    """几处存同一份、读同一份：读到的总是完整的一份。"""
+    save, load = subject
+    net, position = network(200), Position(epoch=1)
+
+    def write():
+        for _ in range(30):
+            save(tmp_path / "a.pt", net, position, [], SETTINGS, {})
+    write()
+    writers = [threading.Thread(target=write) for _ in range(3)]
+    for writer in writers:
+        writer.start()
+    try:
+        while any(writer.is_alive() for writer in writers):
+            load(tmp_path / "a.pt", net, SETTINGS)
+    finally:
+        for writer in writers:
+            writer.join()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="要 RLIMIT_FSIZE")
