@@ -75,7 +75,8 @@ def remembering():
 
 
 CHANGING = {"造一层": lambda: Call(late_layer), "记数": remembering,
-            "改权重": lambda: Call(in_place, first=nn.Conv2d(2, 2, 1)), "统计量": lambda: nn.BatchNorm2d(2), "随机数": lambda: nn.Dropout()}
+            "改权重": lambda: Call(in_place, first=nn.Conv2d(2, 2, 1)),
+            "统计量": lambda: nn.BatchNorm2d(2), "随机数": lambda: nn.Dropout()}
 
 
 @against(looked_at, summarized)
