@@ -28,7 +28,7 @@ function number(value) {
 const short = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)).replace("-", "−");
 
 // 每种问题一次只问一个；没有答完又问的，只留最新的一个
-function newest(send) {
+export function newest(send) {
   const flying = new Set(), waiting = new Map();
   return function ask(question, buffers, then) {
     if (flying.has(question.ask)) return void waiting.set(question.ask, [question, buffers, then]);
@@ -73,7 +73,8 @@ function paint(canvas, shades, [height, width], name, alpha = () => 255) {
 
 const signedColor = (value, reach) => {
   const [r, g, b] = TABLES.signed[Math.round(127 + 127 * Math.max(-1, Math.min(1, value / (reach || 1))))];
-  return { background: `rgb(${r},${g},${b})`, color: r + g + b > 330 ? "#111" : "#fff" };
+  const light = 0.2126 * (r / 255) ** 2.2 + 0.7152 * (g / 255) ** 2.2 + 0.0722 * (b / 255) ** 2.2;
+  return { background: `rgb(${r},${g},${b})`, color: light > 0.18 ? "#000" : "#fff" }; // 哪一个看得清
 };
 
 // 汇合的几条路，一条一种颜色
