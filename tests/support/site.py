@@ -4,10 +4,11 @@ import json
 from contextlib import contextmanager
 from html import escape
 
-from helpers.paths import ROOT
+from helpers.paths import PACKAGE, ROOT
 from support.browser import CHROMIUM, FLAGS
 
 STATIC = ROOT / "tools" / "site" / "static"
+FOLDERS = [STATIC, PACKAGE / "widgets"]  # 笔记本的 inside.js 也用在网页里
 # 种类由哪个模块画；别的与种类同名
 MODULES = {"inside": "lenet.js"}
 # 模块的文字变成 Blob，互相用名字导入；然后每个插件 mount 一次
@@ -51,10 +52,10 @@ body { color: var(--ink); background: var(--paper); font: 16px/1.6 sans-serif; m
 def page(modules, data, *, section="7.1", still="<p>写好的输出</p>", theme="light"):
     """一页 HTML。
 
-    modules: tools/site/static 里的模块，如 ["tables.js", "explorer.js"]，同名的 css 也放进去。
+    modules: FOLDERS 里的模块，如 ["tables.js", "explorer.js"]，同名的 css 也放进去。
     data: {种类: {单元格: 数据}}，每个单元格一个插件；still: 插件里原有的输出，HTML。
     """
-    styles = [STATIC / f"{name.removesuffix('.js')}.css" for name in modules]
+    styles = [folder / f"{name.removesuffix('.js')}.css" for name in modules for folder in FOLDERS]
     css = COLORS + "".join(path.read_text(encoding="utf-8") for path in styles if path.exists())
     plugs = "".join(f'<div class="plug" data-kind="{kind}" data-cell="{escape(cell)}">{still}</div>'
                     for kind, cells in data.items() for cell in cells)
@@ -73,7 +74,8 @@ def packed(data):
 
 
 def _text(name):
-    text = (STATIC / name).read_text(encoding="utf-8")
+    [path] = (folder / name for folder in FOLDERS if (folder / name).exists())
+    text = path.read_text(encoding="utf-8")
     assert "</script" not in text.lower(), name
     return text
 
@@ -88,12 +90,17 @@ def chromium(**viewport):
         context, complaints = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}), []
         context.route(lambda url: not url.startswith(("file:", "blob:", "data:")),
                       lambda route: (complaints.append(route.request.url), route.abort()))
-        window = context.new_page()
-        window.set_default_timeout(20_000)
-        window.on("pageerror", lambda error: complaints.append(str(error)))
-        window.on("console", lambda message: message.type == "error" and complaints.append(message.text))
-        yield window, complaints
+        yield new_window(context, complaints), complaints
         browser.close()
+
+
+def new_window(context, complaints):
+    """再开一个窗口，它的错误也记进抱怨里。"""
+    window = context.new_page()
+    window.set_default_timeout(20_000)
+    window.on("pageerror", lambda error: complaints.append(str(error)))
+    window.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+    return window
 
 
 def show(window, folder, html, hash=""):
