@@ -35,18 +35,23 @@ class Guess:
         return f"{self.section} guess {self.name}"
 
     def commit(self, guess: Any) -> str:
-        """猜了 guess，记下来，返回一句话：猜对没有，答案是什么。看不懂的抛出 ValueError，什么也不记。"""
-        value, truth = self._read(guess), self._plain(self.truth())
-        lost = note(self.key, guess=value, right=value == truth)
-        if value == truth:
-            return f"猜对了：{written(truth)}。{lost}"
-        found = [mistake.text for mistake, number in self.mistakes().items() if self._plain(number) == value]
-        return "".join([f"你猜 {written(value)}，是 {written(truth)}。", *found, lost])
+        """猜了 guess，记下来，返回 `reply(guess)`。看不懂的抛出 ValueError，什么也不记。"""
+        value = self._read(guess)
+        return self.reply(guess) + note(self.key, guess=value, right=value == self._plain(self.truth()))
 
     def skip(self) -> str:
         """不猜，直接看；以前猜过的还记着。返回一句话。"""
-        lost = "" if noted(self.key) else note(self.key, guess=None, right=None)
-        return f"是 {self.answer}。{lost}"
+        return self.reply() + ("" if noted(self.key) else note(self.key, guess=None, right=None))
+
+    def reply(self, guess: Any = None) -> str:
+        """猜了 guess（None 是不猜）说哪一句：猜对没有，答案是什么。看不懂的抛出 ValueError。"""
+        if guess is None:
+            return f"是 {self.answer}。"
+        value, truth = self._read(guess), self._plain(self.truth())
+        if value == truth:
+            return f"猜对了：{written(truth)}。"
+        found = [mistake.text for mistake, number in self.mistakes().items() if self._plain(number) == value]
+        return "".join([f"你猜 {written(value)}，是 {written(truth)}。", *found])
 
     @property
     def answer(self) -> str:
