@@ -50,7 +50,8 @@ def described(each: Exercise | Guess) -> dict[str, Any]:
         return _guess(each)
     found = each.solution()
     text = found.text.removesuffix(f"\n\n```python\n{each.code}\n```")
-    return {"key": each.key, "label": each.kind, "hints": each.hints, "solution": text, "code": each.code} | _check(each)
+    about = {"key": each.key, "label": each.kind, "hints": each.hints, "solution": text, "code": each.code}
+    return about | _check(each)
 
 
 @singledispatch

@@ -40,7 +40,7 @@ function rounded(value, digits) {
 export function general(value, digits) {
   if (value === 0) return "0";
   const [found, power] = rounded(Math.abs(value), digits), sign = value < 0 ? "-" : "";
-  const trim = (text) => (text.includes(".") ? text.replace(/\.?0+$/, "") : text);
+  const trim = (text) => (text.includes(".") ? text.replace(/\.?0*$/, "") : text);
   if (power < -4 || power >= digits) {
     const exponent = String(Math.abs(power)).padStart(2, "0");
     return `${sign}${trim(`${found[0]}.${found.slice(1)}`)}e${power < 0 ? "-" : "+"}${exponent}`;
@@ -189,7 +189,7 @@ function letters(data) {
 }
 
 function say(verdict, { right, text }) {
-  verdict.textContent = text;
+  verdict.replaceChildren(...prose(text));
   verdict.dataset.right = right;
 }
 
