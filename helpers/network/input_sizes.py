@@ -12,6 +12,7 @@ from helpers.arguments import between
 from helpers.network.borrow import rewinding
 from helpers.network.dispatch import Watcher, tensors
 from helpers.network.layer import Shape
+from helpers.network.shape_rules import follow_rules
 from helpers.network.sizes import Sizes
 from helpers.network.walk import Walk, checked_shape, count_macs, walking
 
@@ -75,6 +76,7 @@ def _one_by_one(walk: Walk, shapes: dict[int, Shape]) -> tuple[list[int], int]:
 def _together(walk: Walk, shapes: dict[int, Shape]) -> tuple[list[int], int] | None:
     """同上，形状相同的边长一起走；网络自己会记事，或者不能在 meta 上运行，就是 None。"""
     walk.reset()
+    follow_rules(walk.net)
     chain = _chain(walk.net)
     if chain == [walk.net]:
         _remember(walk.net)
