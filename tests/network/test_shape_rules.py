@@ -10,7 +10,8 @@ from helpers.network.shape_rules import follow_rules
 
 LAYERS = [
     nn.Conv2d(2, 3, 3), nn.Conv2d(2, 4, (1, 4), (2, 3), (0, 2), groups=2),
-    nn.Conv2d(2, 3, 3, dilation=(2, 3), bias=False), nn.Conv2d(2, 3, 3, padding="same"), nn.Conv2d(2, 3, 3, padding=2, padding_mode="reflect"), nn.Conv2d(3, 3, 1),
+    nn.Conv2d(2, 3, 3, dilation=(2, 3), bias=False), nn.Conv2d(2, 3, 3, padding="same"),
+    nn.Conv2d(2, 3, 3, padding=2, padding_mode="reflect"), nn.Conv2d(3, 3, 1),
     nn.Conv2d(2, 3, 3).double(), nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last),
     nn.MaxPool2d(3, 2), nn.MaxPool2d((2, 3), dilation=2, padding=(1, 1)), nn.MaxPool2d(3, 2, ceil_mode=True),
     nn.MaxPool2d(2, return_indices=True), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(3, ceil_mode=True),
