@@ -24,6 +24,7 @@ ATTRIBUTES = {"a": {"href"}, "img": {"src", "width", "alt"}, "ol": {"start"}, "t
 STYLE = re.compile(r"[\w\s:;.%-]*")  # 没有括号，就没有 url(…)
 NOTEBOOK = re.compile(r"([\w.%-]+)\.ipynb(#.*)?")
 OUTSIDE = re.compile(r"https?://|#")
+LARGE = 100_000  # 一张图超过这么多字节，才试有损的
 PNG = "data:image/png;base64,"
 WIDE = r"\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef、。「」《》（），；：！？…—“”"
 BETWEEN = re.compile(f"(?<=[{WIDE}])\n(?=[{WIDE}])|(?<=[，。；：、！？）」])\n|\n(?=[（「])")
@@ -124,10 +125,15 @@ def pictures(box: Tag, name: str) -> dict[str, bytes]:
 
 
 def webp(png: bytes) -> tuple[bytes, tuple[int, int]]:
-    """(WebP，宽和高)：一个像素也不改；照片一样的图那样太大，有损的不到一半大，就用有损的。"""
+    """(WebP，宽和高)：一个像素也不改；大而像照片的，有损的不到一半大，就用有损的。"""
     with Image.open(io.BytesIO(png)) as image:
         pixels, size = image.convert("RGB"), image.size
-    exact, close = io.BytesIO(), io.BytesIO()
-    pixels.save(exact, "WEBP", lossless=True, quality=80, method=4)
-    pixels.save(close, "WEBP", quality=88, method=4)
-    return (close if 2 * close.tell() < exact.tell() else exact).getvalue(), size
+    exact = _saved(pixels, lossless=True, quality=30)
+    close = _saved(pixels, quality=88) if len(exact) > LARGE else exact
+    return (close if 2 * len(close) < len(exact) else exact), size
+
+
+def _saved(pixels: Image.Image, **options: int) -> bytes:
+    file = io.BytesIO()
+    pixels.save(file, "WEBP", method=4, **options)
+    return file.getvalue()

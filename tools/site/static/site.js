@@ -101,7 +101,11 @@ function follow(items) {
   const mark = () => {
     const next = headings.findIndex((heading) => heading.getBoundingClientRect().top > 120);
     const here = links[Math.max(0, (next < 0 ? headings.length : next) - 1)];
-    for (const link of links) link.toggleAttribute("aria-current", link === here);
+    for (const link of links) {
+      if (link === here) link.setAttribute("aria-current", "true"); else link.removeAttribute("aria-current");
+    }
+    const box = $(".contents"), away = here.getBoundingClientRect().top - box.getBoundingClientRect().top;
+    if (away < 0 || away > box.clientHeight - 40) box.scrollTop += away - box.clientHeight / 2;
   };
   const observer = new IntersectionObserver(mark, { rootMargin: "-100px 0px -40% 0px" });
   for (const heading of headings) observer.observe(heading);
