@@ -107,8 +107,8 @@ function follow(items) {
     const box = $(".contents"), away = here.getBoundingClientRect().top - box.getBoundingClientRect().top;
     if (away < 0 || away > box.clientHeight - 40) box.scrollTop += away - box.clientHeight / 2;
   };
-  const observer = new IntersectionObserver(mark, { rootMargin: "-100px 0px -40% 0px" });
-  for (const heading of headings) observer.observe(heading);
+  addEventListener("scroll", mark, { passive: true });
+  mark();
 }
 
 // 横着放不下的表格和代码，键盘也要滚得动
