@@ -4,20 +4,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: lab book notebooks test quick faults fuzz bench gpu mutants clean
+.PHONY: lab book site site-check notebooks test quick faults fuzz bench gpu mutants clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab notebooks
 
-book: .venv/ready
+book: .venv/ready .venv/npm/ready
 	$(BIN)/python tools/book.py --to build
+
+# 不用内核、不用网络的网页，由存着的输出做成，什么也不训练；打开 build/site/index.html
+site: .venv/ready .venv/npm/ready
+	$(BIN)/python tools/site/build.py --to build/site
+
+# 网页的全部检查：每一节随机 10000 个滑块位置与 trace 比（make test 里是一部分）
+site-check: .venv/ready-test .venv/npm/ready
+	SITE_POSITIONS=10000 OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/site -n 2 --dist loadfile --timeout 0
 
 # 作者用：重新运行笔记本，把输出写回 notebooks/，并整理成规范形式
 notebooks: .venv/ready
 	$(BIN)/python tools/book.py --to notebooks
 
 # 两个进程一起跑，一个文件里的测试在同一个进程里，共用内核和浏览器
-test: .venv/ready-test
+test: .venv/ready-test .venv/npm/ready
 	$(BIN)/ruff check .
 	$(BIN)/basedpyright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
@@ -46,8 +54,13 @@ fuzz: .venv/ready-test
 	$(BIN)/pip install -e '.[test]'
 	touch $@
 
+# 公式的 MathJax，测试用的 axe；从 npm 下载一次
+.venv/npm/ready: tools/site/vendor.py .venv/ready
+	$(BIN)/python tools/site/vendor.py
+	touch $@
+
 # 与 d2l、torchinfo、livelossplot 轮流比速度，结果写进 benchmarks/results/ 和 README；约五十分钟，机器要闲着
-bench: .venv/ready-bench
+bench: .venv/ready-bench .venv/npm/ready
 	$(BIN)/python benchmarks/bench.py --readme
 
 # 在 NVIDIA 显卡上核对一切，十分钟以内；结果写进 benchmarks/results/gpu/ 和 README。没有显卡就只说一句

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -10,14 +11,13 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from nbconvert import HTMLExporter
 from normal_form import normalize, text
 from wcwidth import wcswidth
 
 from helpers.book.sections import NETWORKS
 from helpers.experiments.run import Run
 from helpers.experiments.store import saved_runs
-from helpers.paths import NOTEBOOKS
+from helpers.paths import NOTEBOOKS, ROOT
 
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
 
@@ -39,11 +39,14 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
                     client.execute_cell(cell, i)
     finally:
         (folder / path.name).write_text(text(normalize(notebook)), encoding="utf-8")
-    if folder != NOTEBOOKS:
-        html, _ = HTMLExporter(template_name="lab").from_notebook_node(notebook)
-        (folder / f"{path.stem}.html").write_text(html, encoding="utf-8")
     section = path.stem.split("-")[0]
     return row(section, saved_runs(NETWORKS[section])[-1])
+
+
+def pages(folder: Path) -> bool:
+    """把 folder 里运行过的笔记本写成网页，与 make site 的一样，写在它们旁边；成不成。"""
+    build = ROOT / "tools" / "site" / "build.py"
+    return subprocess.run([sys.executable, build, "--notebooks", folder, "--to", folder]).returncode == 0
 
 
 def row(section: str, run: Run) -> tuple[str, ...]:
@@ -92,6 +95,8 @@ def main() -> int:
     for line in rows:
         padded = (cell + " " * (width - wcswidth(cell)) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
+    if folder != NOTEBOOKS and not pages(folder):
+        failed.append("网页没有写成，见上")
     print(f"共 {time.perf_counter() - started:.0f} 秒，写在 {options.to}/")
     print("\n".join(failed), end="\n" if failed else "")
     return len(failed) > 0
