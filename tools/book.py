@@ -1,14 +1,18 @@
 """从头到尾运行每一本笔记本，写出运行过的笔记本和网页，最后印一张表；有一本失败就返回非零。"""
 
 import argparse
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import nbformat
+import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from normal_form import normalize, text
@@ -17,8 +21,10 @@ from wcwidth import wcswidth
 from helpers.book.sections import NETWORKS
 from helpers.experiments.run import Run
 from helpers.experiments.store import saved_runs
+from helpers.machine.device import memory_limit, pick_device
 from helpers.paths import NOTEBOOKS, ROOT
 
+ROOM = 6e9  # 两本一起跑，至少要这么多字节的内存
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
 
 
@@ -41,6 +47,34 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
         (folder / path.name).write_text(text(normalize(notebook)), encoding="utf-8")
     section = path.stem.split("-")[0]
     return row(section, saved_runs(NETWORKS[section])[-1])
+
+
+def attempt(path: Path, folder: Path) -> tuple[tuple[str, ...], list[str]]:
+    """(表格的一行，为什么失败)；没有失败，后一项是空的。"""
+    section = path.stem.split("-")[0]
+    try:
+        return run(path, folder), []
+    except CellExecutionError as error:
+        return (section, NETWORKS.get(section, ""), "", "", "", "", "失败"), [f"{path.name}：{error}"]
+
+
+def at_once(folder: Path) -> int:
+    """一次跑几本：没有显卡、有两个核、内存够，就两本，各用一个核，比一本用两个核快。
+
+    就地更新时一本一本来：里面印着秒数，要像读者跑的那样。
+    """
+    cpu = pick_device()
+    alone = folder == NOTEBOOKS or cpu.type != "cpu" or memory_limit(cpu) < ROOM
+    return 1 if alone else min(2, psutil.cpu_count(logical=False) or 1)
+
+
+def every(paths: list[Path], folder: Path, jobs: int) -> list[tuple[tuple[str, ...], list[str]]]:
+    """每一本 `attempt` 的结果，照 paths 的次序。"""
+    if jobs == 1:
+        return [attempt(path, folder) for path in paths]
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return [*pool.map(partial(attempt, folder=folder), paths)]
 
 
 def pages(folder: Path) -> bool:
@@ -79,17 +113,13 @@ def main() -> int:
     options.to.mkdir(parents=True, exist_ok=True)
     folder = options.to.resolve()
     os.environ["COMPANION_RUNS"] = tempfile.mkdtemp()  # 不与读者自己的训练混在一起
-    rows, failed = [HEADER], []
+    paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb"))
+             if not options.sections or path.stem.split("-")[0] in options.sections]
     started = time.perf_counter()
-    for path in sorted(NOTEBOOKS.glob("*.ipynb")):
-        section = path.stem.split("-")[0]
-        if options.sections and section not in options.sections:
-            continue
-        try:
-            rows.append(run(path, folder))
-        except CellExecutionError as error:
-            failed.append(f"{path.name}：{error}")
-            rows.append((section, NETWORKS.get(section, ""), "", "", "", "", "失败"))
+    rows, failed = [HEADER], []
+    for each, failure in every(paths, folder, at_once(folder)):
+        rows.append(each)
+        failed += failure
     say("")
     widths = [max(map(wcswidth, column)) for column in zip(*rows, strict=True)]
     for line in rows:
