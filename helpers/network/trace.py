@@ -64,9 +64,14 @@ def trace(net: nn.Module, shape: Sequence[int], depth: int = 1) -> Trace:
             meter = walk(shape)
         except ShapeError as error:
             if error.fault.sized:
-                error.sizes = find_sizes(walk, shape, min(1024, max(256, 2 * max(shape[2:], default=0))))
+                error.sizes = find_sizes(walk, shape, tried_to(shape))
             raise
     return Trace(meter.layers, sum(p.numel() for p in net.parameters()), meter.macs)
+
+
+def tried_to(shape: Sequence[int]) -> int:
+    """这个形状走不通时，走得通的边长试到多大。"""
+    return min(1024, max(256, 2 * max(shape[2:], default=0)))
 
 
 def _line(row: list[str], widths: list[int]) -> str:
