@@ -33,7 +33,7 @@ from helpers.widgets.sliders import make_slider
 
 Values = dict[str, Any]
 SLOT = "#"  # 挖掉的数
-_CHECKS = 12  # 写好之后核对几个位置
+_CHECKS = 6  # 写好之后核对几个位置
 _LARGEST = 2**53  # 网页里的整数到这么大都是准的
 
 
@@ -507,7 +507,7 @@ def chain(samples: Samples, sliders: list[Slider]) -> Sheet:
     groups, first = classes(found), []
     scales = [[scale(column) for column in zip(*(found[i][1] for i in ticks), strict=True)]
               for ticks in groups.values()]
-    points = [{each.name: dice.choice(each.values[:4]) for each in variables} for _ in range(80)]
+    points = [{each.name: dice.choice(each.values[:4]) for each in variables} for _ in range(50)]
     firsts = [samples.sizes[ticks[0]] for ticks in groups.values()]
     rows = [samples(point, firsts, None) for point in points]
     for k, (template, factors) in enumerate(zip(groups, scales, strict=True)):
@@ -529,6 +529,7 @@ class Links:
         self.points, self.sliders = points, sliders
         self.made: list[Any] = []
         self.coming: int | None = None  # 来的通道数是第几个变量
+        self._bases: dict[tuple[Mono, ...], Basis] = {}
 
     def polys(self, places: list[tuple[int, str]], columns: Sequence[Sequence[int]]) -> list[Any]:
         """每个空的多项式。"""
@@ -581,7 +582,9 @@ class Links:
         return [point[i] for point in self.points]
 
     def _fit(self, monos: list[Mono], column: Sequence[int]) -> Any:
-        found = Basis(monos, self.points).fit(column)
+        if tuple(monos) not in self._bases:
+            self._bases[tuple(monos)] = Basis(monos, self.points)
+        found = self._bases[tuple(monos)].fit(column)
         if found is None:
             raise ValueError("有一行的数不由来的通道数和自己的滑块定。")
         return found

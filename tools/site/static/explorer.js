@@ -93,8 +93,9 @@ function fromHash(data, hash) {
   for (const slider of data.sliders) {
     const text = hash.get(slider.name);
     if (text == null) continue;
-    const values = slider.options ?? [Number(text)], found = values.find((value) => String(value) === text);
-    const tick = tickOf(slider, slider.options ? found : text.trim() === "" ? NaN : values[0]);
+    const value = slider.options ? slider.options.find((each) => String(each) === text)
+      : /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : null; // Number 还认得 0x10、1e2 和空的
+    const tick = tickOf(slider, value);
     if (tick == null) wrong.push(`${slider.name}=${text}`); else ticks[slider.name] = tick;
   }
   return { ticks, wrong };
