@@ -9,6 +9,7 @@ from torch import nn
 
 from helpers.book.sections import load
 from helpers.exercises.coding import Code
+from helpers.exercises.contests import Contest
 from helpers.exercises.designing import Design, convs_at_least, field_at_least, gives, params_at_most, sizes_include
 from helpers.exercises.guesses import Guess
 from helpers.exercises.judging import Claims, Statement
@@ -203,7 +204,20 @@ CLAIMS = Claims(
     ))
 
 
-EXERCISES = (WEIGHTED, AT_96, RECEPTIVE_FIELD, LIGHT, CLAIMS)
+WINDOWS = Contest(
+    section="7.3", name="windows",
+    question="整个网络的参数一样多，每块只有一个卷积层：窗口是 5×5 的与 3×3 的，哪一组的测试精度高？\n"
+             "用记录过的 `depths`，或者自己做：`trials` 至少三个种子。",
+    hints=("`recorded(\"7.3\", \"depths\")[\"测试精度\"]` 给出每一组的 Trials。",
+           "`first.versus(second)` 是成对的差，看区间里有没有 0。",
+           "平均数是 5×5 的高一点，可是区间跨过 0。"),
+    explanation="只把窗口加大，五个种子分不出高下。正文里分得出的两个 3×3 与一个 5×5 看得一样宽，差的是层数。",
+    arms=("一个 5×5", "一个 3×3"), quantity="测试精度",
+    code='from helpers import recorded\n\n'
+         'scores = recorded("7.3", "depths")["测试精度"]\n'
+         'first, second = scores["一个 5×5"], scores["一个 3×3"]')
+
+EXERCISES = (WEIGHTED, AT_96, RECEPTIVE_FIELD, LIGHT, WINDOWS, CLAIMS)
 
 
 def _block() -> nn.Module:
