@@ -1,4 +1,4 @@
-"""lenet.py、lenet.js、forward.js、sketch.js：网页里的 LeNet，与 torch 和笔记本里的 Answers 对照。"""
+"""lenet.py、lenet.js、forward.js、sketch.js、where.js：网页里的 LeNet，与 torch 和笔记本里的 Answers 对照。"""
 
 import base64
 import os
@@ -20,7 +20,7 @@ from helpers.network.inside import Cell
 from helpers.paths import NOTEBOOKS
 from helpers.widgets.answers import Answers
 
-MODULES = ["forward.js", "sketch.js", "inside.js", "lenet.js"]
+MODULES = ["forward.js", "sketch.js", "where.js", "inside.js", "lenet.js"]
 IMAGES = min(10_000, int(os.environ.get("SITE_POSITIONS", 2_000)))  # make site-check 核对全部
 NEXT = "[data-what=products] button, [data-what=window] button, .terms button"  # 退回一层的
 SHIRT = [(0.2, 0.15), (0.8, 0.15), (0.8, 0.4), (0.65, 0.4), (0.65, 0.85), (0.35, 0.85), (0.35, 0.4), (0.2, 0.4),

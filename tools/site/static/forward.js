@@ -1,9 +1,13 @@
 // 一个网络的前向：每一层算出什么，一格从哪几项来，梯度怎样退回一层。都是普通的循环。
-// 一层是 {kind, …}，种类和大小由做网页时的真网络给出；张量是 {shape, content}，没有批量那一维。
+// 一层是 {kind, …}，种类和大小来自真的网络，见 tools/site/lenet.py；张量是 {shape, content}，没有批量那一维。
 
 const tensor = (...shape) => ({ shape, content: new Float32Array(shape.reduce((a, b) => a * b, 1)) });
 
-const flat = ({ shape: [, height, width] }, [sheet, row, column]) => (sheet * height + row) * width + column;
+// 张量的一格：place 是 [张, 行, 列]，向量是 [第几个]
+const flat = ({ shape: [, height, width] }, [sheet, row, column]) =>
+  row === undefined ? sheet : (sheet * height + row) * width + column;
+
+export const at = (X, place) => X.content[flat(X, place)];
 
 // 输出第 i 行的窗口：窗口的第几行到第几行在图像里，窗口的第 0 行在图像的第几行
 function span(i, window, stride, padding, size) {
@@ -13,7 +17,9 @@ function span(i, window, stride, padding, size) {
 
 const slid = (size, window, stride, padding) => Math.floor((size + 2 * padding - window) / stride) + 1;
 
-const input = (value, weight, place, at) => ({ role: "input", value, weight, contribution: value * (weight ?? 1), place, at });
+// at: 在窗口里的第几行、第几列，没有窗口就没有
+const input = (value, weight, place, at) =>
+  ({ role: "input", value, weight, contribution: value * (weight ?? 1), place, at });
 
 const bias = (value) => ({ role: "bias", value, weight: null, contribution: value, place: null });
 
@@ -21,9 +27,10 @@ const bias = (value) => ({ role: "bias", value, weight: null, contribution: valu
 
 const convolution = {
   forward({ shape: [outs, ins, kernel, across], stride, padding, weight, bias }, { shape: [, height, width], content }) {
-    const Y = tensor(outs, slid(height, kernel, stride[0], padding[0]), slid(width, across, stride[1], padding[1]));
+    const rows = slid(height, kernel, stride[0], padding[0]), columns = slid(width, across, stride[1], padding[1]);
+    const Y = tensor(outs, rows, columns);
     let n = 0;
-    for (let out = 0; out < outs; out++) for (let row = 0; row < Y.shape[1]; row++) for (let column = 0; column < Y.shape[2]; column++) {
+    for (let out = 0; out < outs; out++) for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
       const [top, bottom, y] = span(row, kernel, stride[0], padding[0], height);
       const [left, right, x] = span(column, across, stride[1], padding[1], width);
       let sum = bias[out];
@@ -41,7 +48,7 @@ const convolution = {
     const [left, right, x] = span(column, across, stride[1], padding[1], width);
     for (let c = 0; c < ins; c++) for (let i = top; i < bottom; i++) for (let j = left; j < right; j++) {
       const place = [c, y + i, x + j];
-      found.push(input(X.content[flat(X, place)], weight[((out * ins + c) * kernel + i) * across + j], place, [i, j]));
+      found.push(input(at(X, place), weight[((out * ins + c) * kernel + i) * across + j], place, [i, j]));
     }
     return [...found, bias(layer.bias[out])];
   },
@@ -50,12 +57,13 @@ const convolution = {
 const mean = {
   forward({ window: [kernel, across], stride }, X) {
     const [sheets, height, width] = X.shape;
-    const Y = tensor(sheets, slid(height, kernel, stride[0], 0), slid(width, across, stride[1], 0));
+    const rows = slid(height, kernel, stride[0], 0), columns = slid(width, across, stride[1], 0);
+    const Y = tensor(sheets, rows, columns);
     let n = 0;
-    for (let c = 0; c < sheets; c++) for (let row = 0; row < Y.shape[1]; row++) for (let column = 0; column < Y.shape[2]; column++) {
+    for (let c = 0; c < sheets; c++) for (let row = 0; row < rows; row++) for (let column = 0; column < columns; column++) {
       let sum = 0;
       for (let i = 0; i < kernel; i++) for (let j = 0; j < across; j++)
-        sum += X.content[flat(X, [c, row * stride[0] + i, column * stride[1] + j])];
+        sum += at(X, [c, row * stride[0] + i, column * stride[1] + j]);
       Y.content[n++] = sum / (kernel * across);
     }
     return Y;
@@ -64,7 +72,7 @@ const mean = {
     const found = [];
     for (let i = 0; i < kernel; i++) for (let j = 0; j < across; j++) {
       const place = [c, row * stride[0] + i, column * stride[1] + j];
-      found.push(input(X.content[flat(X, place)], 1 / (kernel * across), place, [i, j]));
+      found.push(input(at(X, place), 1 / (kernel * across), place, [i, j]));
     }
     return found;
   },
@@ -72,10 +80,7 @@ const mean = {
 
 const sigmoid = {
   forward: (layer, { shape, content }) => ({ shape, content: content.map((x) => 1 / (1 + Math.exp(-x))) }),
-  terms(layer, X, place, Y) {
-    const n = place.length > 1 ? flat(X, place) : place[0];
-    return [{ ...input(X.content[n], null, place), contribution: Y.content[n] }];
-  },
+  terms: (layer, X, place, Y) => [{ ...input(at(X, place), null, place), contribution: at(Y, place) }],
   backward: (layer, X, Y, gradient) => gradient.map((g, n) => g * Y.content[n] * (1 - Y.content[n])),
 };
 

@@ -2,8 +2,9 @@
 // 回答的样子与 helpers/widgets/answers.py 的相同，那里说了每一种是什么。
 
 import { newest, view } from "inside.js";
-import { forward, gradient, network, softmax, terms } from "forward.js";
+import { at, forward, network, softmax, terms } from "forward.js";
 import { prepare } from "sketch.js";
+import { gradCam, occlusion } from "where.js";
 
 const PAGE = 12, THUMB = 32; // 一次送几项；缩略图至多几格宽
 const BATCH = 64, LIKE = 6; // 找像的一次算几张，像的给几张
@@ -18,11 +19,11 @@ export function mount(root, data) {
 
 // 问一句，回答是 [JSON, 几段字节]；找像的要算一会儿，先让网页画出算到了哪里
 export function asking(data) {
-  const network = opened(data);
+  const open = opened(data);
   return async function ask(question, buffers) {
     if (question.ask === "nearest") await new Promise((done) => setTimeout(done));
     try {
-      return ANSWERS[question.ask](network, question, buffers);
+      return ANSWERS[question.ask](open, question, buffers);
     } catch (error) {
       return [{ error: error.message }, []];
     }
@@ -66,12 +67,12 @@ export function look(open, pixels) {
 function placed(open, [k, sheet, row, column]) {
   const { shape } = open.values[k] ?? {};
   if (!shape) throw new RangeError(`没有第 ${k} 步。`);
-  const [sheets, height, width] = open.start.steps[k].sheets;
-  if (![[sheet, sheets], [row, height], [column, width]].every(([at, size]) => at >= 0 && at < size))
+  const [sheets, height, width] = open.start.steps[k].sheets, number = row * width + column;
+  if (![[sheet, sheets], [row, height], [column, width]].every(([i, size]) => i >= 0 && i < size))
     throw new RangeError(`第 ${k} 步没有第 (${sheet}, ${row}, ${column}) 格。`);
   if (shape.length > 1) return [sheet, row, column];
-  if (row * width + column >= shape[0]) throw new RangeError(`第 ${k} 步只有 ${shape[0]} 个数，没有第 ${row * width + column} 个。`);
-  return [row * width + column];
+  if (number >= shape[0]) throw new RangeError(`第 ${k} 步只有 ${shape[0]} 个数，没有第 ${number} 个。`);
+  return [number];
 }
 
 function cellOf(open, k, place) {
@@ -100,20 +101,22 @@ function sheetsOf(open, k, first, count) {
 function small(numbers, count, [height, width]) {
   const shrink = Math.ceil(Math.max(height, width) / THUMB);
   if (shrink === 1 || numbers.length < count * height * width) return [height, width, numbers];
-  const rows = Math.ceil(height / shrink), columns = Math.ceil(width / shrink), cells = new Float64Array(count * rows * columns), merged = cells.slice();
+  const rows = Math.ceil(height / shrink), columns = Math.ceil(width / shrink);
+  const totals = new Float64Array(count * rows * columns), merged = totals.slice();
   numbers.forEach((value, n) => {
     const line = Math.floor(n / width), sheet = Math.floor(line / height);
-    const at = (sheet * rows + Math.floor((line % height) / shrink)) * columns + Math.floor((n % width) / shrink);
-    cells[at] += value;
-    merged[at] += 1;
+    const k = (sheet * rows + Math.floor((line % height) / shrink)) * columns + Math.floor((n % width) / shrink);
+    totals[k] += value;
+    merged[k] += 1;
   });
-  return [rows, columns, cells.map((total, n) => total / merged[n])];
+  return [rows, columns, totals.map((total, k) => total / merged[k])];
 }
 
 // ---------- 一格的算术 ----------
 
 const sum = (numbers) => numbers.reduce((a, b) => a + b, 0);
 const total = (found) => sum(found.map((term) => term.contribution));
+const isInput = (term) => term.role === "input";
 const largest = (list, size) => [...list].sort((a, b) => Math.abs(size(b)) - Math.abs(size(a)));
 
 // 上一步是第 k 步的一项，写成网页要画的样子
@@ -121,11 +124,11 @@ const told = (open, k, { role, value, weight, contribution, place }) =>
   ({ role, value, weight, contribution, to: place && cellOf(open, k, place) });
 
 function arithmetic(open, k, place, channel, first) {
-  const found = terms(open.net, open.values, k, place), inputs = found.filter((term) => term.role === "input");
-  const { kind, name, notes } = open.kinds[k], index = cellOf(open, k, place), [, , height, width] = [0, ...open.values[k].shape];
-  const value = open.values[k].content[place.length > 1 ? (place[0] * height + place[1]) * width + place[2] : place[0]];
-  const answer = { kind, name, value, note: notes[inputs.length] ?? "", constants: {}, count: inputs.length, total: total(found),
-    others: found.filter((term) => term.role !== "input").map((term) => told(open, k - 1, term)), cell: index, index: [0, ...place] };
+  const found = terms(open.net, open.values, k, place), { kind, name, notes } = open.kinds[k];
+  const inputs = found.filter(isInput), others = found.filter((term) => !isInput(term));
+  const answer = { kind, name, value: at(open.values[k], place), note: notes[inputs.length] ?? "", constants: {},
+    count: inputs.length, others: others.map((term) => told(open, k - 1, term)), total: total(found),
+    cell: cellOf(open, k, place), index: [0, ...place] };
   if (inputs[0]?.at) return { ...answer, ...windowed(open, k, inputs, channel) };
   const ranked = largest(inputs, (term) => term.contribution), shown = ranked.splice(first, PAGE);
   return { ...answer, first, terms: shown.map((term) => told(open, k - 1, term)), unseen: total(ranked) };
@@ -133,57 +136,13 @@ function arithmetic(open, k, place, channel, first) {
 
 // 卷积和汇聚：一个通道的窗口，和各通道的和
 function windowed(open, k, inputs, channel) {
-  const channels = Map.groupBy(inputs, (term) => term.place[0]);
-  const ranked = largest(Array.from(channels, ([each, found]) => [each, total(found)]), ([, contribution]) => contribution);
+  const channels = new Map(inputs.map((term) => [term.place[0], []]));
+  for (const term of inputs) channels.get(term.place[0]).push(term);
+  const ranked = largest(Array.from(channels, ([each, found]) => [each, total(found)]), (each) => each[1]);
   const shown = channels.has(channel) ? channel : ranked[0][0], { shape, window } = open.net[k - 1];
   const cells = channels.get(shown).map((term) => ({ ...told(open, k - 1, term), at: term.at }));
   return { grid: { size: window ?? shape.slice(2), channel: shown, cells, kernel: !window }, channels: channels.size,
-           sums: ranked.slice(0, PAGE), unseen: sum(ranked.slice(PAGE).map(([, contribution]) => contribution)) };
-}
-
-// ---------- 网络看的是哪里 ----------
-
-// 最后一个还有高和宽的一步，各通道乘以梯度的平均数
-function gradCam(open, label) {
-  const k = open.values.findLastIndex(({ shape }) => shape.length > 1 && Math.min(...shape.slice(1)) > 1);
-  const [sheets, height, width] = open.values[k].shape, size = height * width, small = new Float64Array(size);
-  const slopes = gradient(open.net, open.values, label, k);
-  for (let c = 0; c < sheets; c++) {
-    const weight = sum([...slopes.subarray(c * size, (c + 1) * size)]) / size;
-    for (let n = 0; n < size; n++) small[n] += weight * open.values[k].content[c * size + n];
-  }
-  return enlarged(small.map((value) => Math.max(0, value)), [height, width], open.size);
-}
-
-// 双线性
-function enlarged(small, [rows, columns], [height, width]) {
-  const between = (i, from, to) => {
-    const at = Math.max(0, ((i + 0.5) * from) / to - 0.5), low = Math.floor(at);
-    return [low, Math.min(low + 1, from - 1), at - low];
-  };
-  return Float32Array.from({ length: height * width }, (_, n) => {
-    const [top, bottom, y] = between(Math.floor(n / width), rows, height), [left, right, x] = between(n % width, columns, width);
-    const along = (row) => small[row * columns + left] * (1 - x) + small[row * columns + right] * x;
-    return along(top) * (1 - y) + along(bottom) * y;
-  });
-}
-
-// 遮住一处，概率少了多少；一个像素是盖过它的各个方块的平均
-function occlusion(open, label) {
-  const [height, width] = open.size, window = Math.floor(Math.min(height, width) / 4), stride = Math.max(1, Math.floor(window / 3));
-  const starts = (size) => [...new Set([...Array.from({ length: Math.ceil((size - window + 1) / stride) }, (_, i) => i * stride), size - window])];
-  const heat = new Float32Array(height * width), count = new Float32Array(height * width);
-  for (const row of starts(height)) for (const column of starts(width)) {
-    const content = open.values[0].content.slice(), covered = [];
-    for (let y = row; y < row + window; y++) for (let x = column; x < column + window; x++) covered.push(y * width + x);
-    for (const n of covered) content[n] = 0;
-    const after = softmax(forward(open.net, { shape: open.values[0].shape, content }).at(-1))[label];
-    for (const n of covered) {
-      heat[n] += open.probabilities[label] - after;
-      count[n] += 1;
-    }
-  }
-  return heat.map((drop, n) => drop / count[n]);
+           sums: ranked.slice(0, PAGE), unseen: sum(ranked.slice(PAGE).map((each) => each[1])) };
 }
 
 // ---------- 各种问题 ----------
@@ -206,13 +165,15 @@ const ANSWERS = {
       answer.label = open.test.labels[number];
       look(open, open.test.image(number));
     }
-    return [{ ...answer, probabilities: open.probabilities, size: open.size }, [shades(open.values[0].content, [0, 1]), ...data]];
+    const seen = shades(open.values[0].content, [0, 1]);
+    return [{ ...answer, probabilities: open.probabilities, size: open.size }, [seen, ...data]];
   },
 
   maps(open, { looking }) {
     const maps = [], data = [];
     for (const [k, first, count] of looking) {
-      const [sheets, ...size] = open.start.steps[k].sheets, many = Math.min(count, sheets - first), [low, high] = ends(open.values[k]);
+      const [sheets, ...size] = open.start.steps[k].sheets, many = Math.min(count, sheets - first);
+      const [low, high] = ends(open.values[k]);
       const [height, width, numbers] = small(sheetsOf(open, k, first, many), many, size);
       maps.push({ step: k, first, shape: [many, height, width], low, high });
       data.push(shades(numbers, [low, high], many * height * width));
@@ -223,8 +184,8 @@ const ANSWERS = {
   cell(open, { cell, channel, first }) {
     const answer = arithmetic(open, cell[0], placed(open, cell), channel, first ?? 0), data = [];
     const sources = (answer.grid?.cells ?? answer.terms).map(({ to }) => to.slice(0, 2));
-    const chosen = [...new Map([cell.slice(0, 2), ...sources].map((each) => [String(each), each])).values()].slice(0, 4);
-    answer.pictures = chosen.map(([k, sheet]) => {
+    const chosen = [...new Map([cell.slice(0, 2), ...sources].map((each) => [String(each), each])).values()];
+    answer.pictures = chosen.slice(0, 4).map(([k, sheet]) => {
       const [low, high] = k ? ends(open.values[k]) : [0, 1], size = open.start.steps[k].sheets.slice(1);
       data.push(shades(sheetsOf(open, k, sheet, 1), [low, high], size[0] * size[1]));
       return { step: k, sheet, size, low, high };
@@ -235,7 +196,7 @@ const ANSWERS = {
   trail(open, { cell }) {
     const trail = [];
     for (let k = cell[0], place = placed(open, cell); k; k--) {
-      const [term] = largest(terms(open.net, open.values, k, place).filter(({ role }) => role === "input"), (each) => each.contribution);
+      const [term] = largest(terms(open.net, open.values, k, place).filter(isInput), (each) => each.contribution);
       trail.push([...cellOf(open, k - 1, term.place), term.value]);
       place = term.place;
     }
@@ -259,7 +220,7 @@ const ANSWERS = {
 
   where(open, { method, label }) {
     const chosen = label ?? open.probabilities.indexOf(Math.max(...open.probabilities));
-    const heat = (method === "occlusion" ? occlusion : gradCam)(open, chosen);
+    const heat = (method === "occlusion" ? occlusion : gradCam)(open.net, open.values, chosen);
     const reach = Math.max(heat.reduce((most, value) => Math.max(most, Math.abs(value)), 0), 1e-12);
     return [{ size: open.size, reach }, [shades(heat, [-reach, reach])]];
   },

@@ -10,11 +10,11 @@ export function prepare(pixels, [height, width], { fill = true, centre = true, c
   const mask = things({ height, width, values: gray.values.map((value) => Math.abs(value - ground)) });
   const whole = fill ? filledUp(mask) : mask;
   const garment = { height, width, values: tone.map((value, n) => (whole.values[n] || !cut ? value : 0)) };
-  const of = (chosen) => tone.filter((_, n) => chosen(n));
-  const line = of((n) => mask.values[n]), inside = of((n) => whole.values[n] && !mask.values[n]);
+  const isInside = (n) => whole.values[n] && !mask.values[n];
+  const line = tone.filter((_, n) => mask.values[n]), inside = tone.filter((_, n) => isInside(n));
   if (inside.length && median(inside) < 0.25 * median(line)) { // 里面是空的，而不是印着深色的花
     const paint = PAINT * median(line);
-    garment.values.forEach((value, n) => { if (whole.values[n] && !mask.values[n]) garment.values[n] = Math.max(value, paint); });
+    garment.values = garment.values.map((value, n) => (isInside(n) ? Math.max(value, paint) : value));
   }
   const after = centre && whole.values.includes(1) ? centred(garment, whole) : square(garment);
   return { before: shrunk(square(gray)), after: shrunk(after), inverted,
@@ -97,7 +97,8 @@ function centred(image, { height, width, values }) {
     [top, bottom, left, right] = [Math.min(top, row), Math.max(bottom, row), Math.min(left, column), Math.max(right, column)];
   });
   const cropped = { height: bottom - top + 1, width: right - left + 1, values: [] };
-  for (let row = top; row <= bottom; row++) cropped.values.push(...image.values.subarray(row * width + left, row * width + right + 1));
+  for (let row = top; row <= bottom; row++)
+    cropped.values.push(...image.values.subarray(row * width + left, row * width + right + 1));
   return square(cropped);
 }
 
