@@ -68,7 +68,8 @@ function filledUp(mask) {
   const { height, width, values } = mask, outside = new Uint8Array(values.length);
   for (let n = 0; n < values.length; n++) {
     const row = Math.floor(n / width), column = n % width;
-    if (row === 0 || column === 0 || row === height - 1 || column === width - 1) walk(mask, n, (k) => !values[k], outside, false);
+    const edge = row === 0 || column === 0 || row === height - 1 || column === width - 1;
+    if (edge) walk(mask, n, (k) => !values[k], outside, false);
   }
   return { ...mask, values: outside.map((out) => 1 - out) };
 }
