@@ -258,7 +258,7 @@ function imagePanel(root, state, act) {
   root.append(shell);
   const modes = { test: testTools(state, act), draw: drawTools(act), photo: photoTools(act, shell) };
   const prepared = preparedTools(screen, act);
-  const where = make("select", { title: "网络看的是哪里，叠在图像上", on: { change: () => act.where(where.value) } },
+  const where = make("select", { ariaLabel: "网络看的是哪里，叠在图像上", on: { change: () => act.where(where.value) } },
     ...[["", "看哪里：不叠"], ["cam", "Grad-CAM"], ["occlusion", "遮挡（慢）"]]
       .map(([value, text]) => make("option", { value }, text)));
 
@@ -298,7 +298,7 @@ function imagePanel(root, state, act) {
 }
 
 function testTools(state, act) {
-  const range = make("input", { type: "range", min: 0, value: 0, title: "第几张测试图" });
+  const range = make("input", { type: "range", min: 0, value: 0, ariaLabel: "第几张测试图" });
   const text = make("span", { className: "number" });
   const go = (to) => {
     range.value = to;
@@ -324,7 +324,7 @@ function drawTools(act) {
   const pad = make("canvas", { className: "pad", width: SEED, height: SEED, tabIndex: 0,
     data: { "aria-label": "画板", "data-what": "pad" } });
   const hint = make("div", { className: "hint" }, "在这里画一件衣物");
-  const brush = make("input", { type: "range", min: 2, max: 24, value: 8, title: "笔多粗", style: { width: "60px" } });
+  const brush = make("input", { type: "range", min: 2, max: 24, value: 8, ariaLabel: "笔多粗", style: { width: "60px" } });
   let strokes = [];
 
   function redraw() {
@@ -367,7 +367,7 @@ function drawTools(act) {
 function photoTools(act, shell) {
   const canvas = make("canvas", { width: 2, height: 2, style: { objectFit: "contain", imageRendering: "auto" } });
   const hint = make("div", { className: "hint faint" }, "把一张照片拖到这里，或者选一个文件");
-  const file = make("input", { type: "file", accept: "image/*", style: { width: "170px" },
+  const file = make("input", { type: "file", accept: "image/*", ariaLabel: "一张照片", style: { width: "170px" },
     on: { change: () => file.files[0] && open(file.files[0]) } });
   const screen = make("div", { className: "screen", style: { border: "1px dashed" } }, canvas, hint);
   const over = (on) => (event) => {
@@ -506,7 +506,7 @@ function title(state, answer) {
   const way = wayOf(state.steps, k, answer.cell[1]);
   const from = way < 0 ? "" : ` ${step.sources.length} 路里从上数第 ${way + 1} 路。`;
   const constants = Object.entries(answer.constants).map(([name, value]) => `${name} = ${number(value)}`).join("，");
-  return make("h4", { data: { "data-what": "title" } }, `${k ? `第 ${k} 步 ${[step.title, ...step.details].join("，")}，` : ""}` +
+  return make("p", { className: "title", data: { "data-what": "title" } }, `${k ? `第 ${k} 步 ${[step.title, ...step.details].join("，")}，` : ""}` +
     `${state.place(answer.cell)} = `, make("b", { className: "number", data: { "data-what": "value", "data-value": answer.value, "data-cell": answer.cell,
       "data-index": answer.index } }, number(answer.value)),
     make("span", { className: "faint" }, ` ${answer.name}。${from}${constants}${answer.note ? ` ${answer.note}` : ""}`));

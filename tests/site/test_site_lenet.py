@@ -7,12 +7,14 @@ from itertools import pairwise
 import lenet
 import nbformat
 import numpy as np
+import page as site_page
 import pytest
 import torch
 from PIL import Image, ImageDraw
 from support.browser import CHROMIUM, SCREENSHOTS
 from support.site import chromium, new_window, page, show
 from torch import nn
+from vendor import AXE
 
 from helpers import fashion_mnist
 from helpers.data.sketch import prepare
@@ -25,6 +27,8 @@ IMAGES = min(10_000, int(os.environ.get("SITE_POSITIONS", 2_000)))  # make site-
 NEXT = "[data-what=products] button, [data-what=window] button, .terms button"  # 退回一层的
 SHIRT = [(0.2, 0.15), (0.8, 0.15), (0.8, 0.4), (0.65, 0.4), (0.65, 0.85), (0.35, 0.85), (0.35, 0.4), (0.2, 0.4),
          (0.2, 0.15)]
+AS_WIDE = """() => [...document.querySelectorAll(".inside .sheet")].every((sheet) =>
+    [sheet, sheet.firstChild].every((part) => Math.abs(part.offsetWidth - parseFloat(sheet.style.width)) < 1))"""
 HELPERS = """async () => {
     const { asking } = await import("lenet.js");
     window.asked = asking(JSON.parse(document.querySelector("#data").textContent).inside.a);
@@ -420,6 +424,33 @@ def test_the_heat_and_the_nearest_are_there(opened):
         window.wait_for_function(painted)
     window.get_by_role("button", name="最像的训练图").click()
     window.locator(".like canvas").nth(5).wait_for()
+
+
+@in_chromium
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_in_the_page_of_the_site_it_looks_as_in_the_notebook(browser, tmp_path, theme):
+    """页面的外壳有自己的样式；三种图像从哪里来，都没有读屏软件说不出的。"""
+    [cell] = [cell for cell in nbformat.read(NOTEBOOKS / "7.1-lenet.ipynb", 4).cells if "Inside(" in cell.source]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# LeNet"), cell])
+    here = site_page.place("7.1-lenet", notebook)
+    window = new_window(browser[0].context, browser[1])
+    window.emulate_media(color_scheme=theme)
+    made = site_page.make(notebook, here, [here])
+    for name, content in {"page.html": made.html.encode(), **made.files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    window.goto((tmp_path / "page.html").as_uri())
+    window.locator("[data-class]").first.wait_for()
+    for mode in ("test", "draw", "photo"):
+        window.locator(f"[data-mode={mode}]").click()
+        assert window.evaluate(AS_WIDE)
+        widths = window.evaluate("[...document.querySelectorAll('.inside .bar')].map((bar) => bar.offsetWidth)")
+        assert min(widths) <= 1 < max(widths)
+        window.evaluate(AXE.path("axe.min.js").read_text(encoding="utf-8"))
+        found = window.evaluate("axe.run('.plug')")["violations"]
+        assert [each["id"] for each in found if each["impact"] in ("serious", "critical")] == [], found
+    window.close()
+    assert browser[1] == []
 
 
 @in_chromium
