@@ -53,7 +53,7 @@ def explorers(section: str, notebook: nbformat.NotebookNode) -> Iterator[tuple[s
                 if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "Explorer":
                     space = _space(section, before, call)
                     plan, ranges = (_value(each, space) for each in (call.args[0], _keywords(call)))
-                    ranges = {"size": (plan.book.size, plan.book.size)} | ranges
+                    ranges["size"] = ranges.pop("size", (plan.book.size, plan.book.size))  # 与 Explorer 一样排在最后
                     yield cell.id, Model(plan, ranges), ranges
             before.append(statement)
 

@@ -1,16 +1,10 @@
 // 一个网络的滑块和形状表：拖一下，马上看到形状和代价；与书上不同的格子标出来，走不通的那一层是红色的一行。
 
+import { button, make } from "dom.js";
 import { compare, read, tickOf, told, total, valueAt } from "tables.js";
 
 const COLUMNS = ["层", "种类", "输出形状", "参数", "乘加", "感受野"];
 const PATIENCE = 400; // 毫秒：拖着的时候不写地址，浏览器不让写得太勤
-
-function make(tag, props = {}, ...children) {
-  const { data, ...rest } = props, node = Object.assign(document.createElement(tag), rest);
-  for (const [name, value] of Object.entries(data ?? {})) node.setAttribute(name, value);
-  node.append(...children);
-  return node;
-}
 
 const written = (value) => (typeof value === "boolean" ? (value ? "开" : "关") : String(value));
 
@@ -25,7 +19,7 @@ function control(slider, cell, moved, settled) {
   const output = make("output", { htmlFor: id });
   Object.assign(input, { id, name: slider.name });
   input.addEventListener("input", () => moved(tick()));
-  input.addEventListener("change", () => { moved(tick()); settled(); });
+  input.addEventListener("change", () => settled());
   const row = make("div", { className: "slider" }, make("label", { htmlFor: id }, slider.label), input, output);
   return { row, show(now) { show(now); output.textContent = kind === "choice" ? "" : written(valueAt(slider, now)); } };
 }
@@ -51,37 +45,43 @@ function switched(slider) {
 
 // ---------- 形状表 ----------
 
-const count = (number) => number.toLocaleString("en-US");
+const { format } = new Intl.NumberFormat("en-US"); // 造一个要好久，只造一次
 
-// 表格的文字：表头，每层一行，合计
-const cells = (rows) => [
-  COLUMNS,
-  ...rows.map((row) => [row.name, row.kind, row.out_shape.join("×"), count(row.params), count(row.macs), row.field]),
-  ["合计", "", "", count(total(rows, "params")), count(total(rows, "macs")), ""],
-];
+const cells = (row) => [row.name, row.kind, row.out_shape.join("×"), format(row.params), format(row.macs), row.field];
+const sums = (rows) => ["合计", "", "", format(total(rows, "params")), format(total(rows, "macs")), ""];
 
-// 层数不同时，按从前往后的次序对照；合计对合计
-const beside = (rows, book) =>
-  rows.map((_, i) => (i === rows.length - 1 ? book.at(-1) : book[Math.min(i, book.length - 1)]));
-
-function line(row, was, head) {
-  const nodes = row.map((text, i) => make(head && text ? "th" : "td", { textContent: text,
-    className: text === was[i] ? "" : "differs", data: head && text ? { scope: head } : {} }));
-  return make("tr", {}, ...nodes);
+// 一行的文字写进格子，与 was 不同的标出来；没有变的不碰，浏览器就不用重排
+function write(line, texts, was) {
+  texts.forEach((text, i) => {
+    const cell = line.children[i], name = text === was[i] ? "" : "differs";
+    if (cell.textContent !== text) cell.textContent = text;
+    if (cell.className !== name) cell.className = name;
+  });
 }
 
-function table(found, book) {
-  const rows = cells(found.rows), base = beside(rows, cells(book.rows));
-  const lines = rows.map((row, i) => line(row, base[i], i === 0 ? "col" : null));
-  lines.pop();
-  if (!found.broken) lines.push(line(rows.at(-1), base.at(-1), "row"));
-  else if (found.broken.place) lines.push(stop(found.broken.place));
-  return make("table", {}, make("thead", {}, lines[0]), make("tbody", {}, ...lines.slice(1)));
+const row = (texts, head = {}) => make("tr", {}, ...texts.map((text) => (text && head.scope
+  ? make("th", { data: head }, text) : make("td", {}, text))));
+
+// 形状表：{node, show(一个位置)}；层数不同时，按从前往后的次序与书上的对照，合计对合计
+function sheet(book) {
+  const last = sums(book.rows), base = [...book.rows.map(cells), last];
+  const body = make("tbody"), sum = row(last, { scope: "row" }), foot = make("tfoot");
+  const node = make("table", {}, make("thead", {}, row(COLUMNS, { scope: "col" })), body, foot);
+  function show({ rows, broken }) {
+    while (body.children.length > rows.length) body.lastChild.remove();
+    while (body.children.length < rows.length) body.append(row(COLUMNS.map(() => "")));
+    rows.forEach((each, i) => write(body.children[i], cells(each), base[Math.min(i, base.length - 1)]));
+    if (!broken) write(sum, sums(rows), last);
+    foot.replaceChildren(...(broken ? stop(broken.place) : [sum]));
+  }
+  return { node, show };
 }
 
-// 停下的一层
-function stop([name, kind, symptom]) {
-  return make("tr", { className: "stop" }, make("td", {}, name), make("td", {}, kind), make("td", { colSpan: 4 }, symptom));
+// 停下的一层，红色的一行；说不出是哪一层，就没有
+function stop(place) {
+  if (!place) return [];
+  const [name, kind, symptom] = place;
+  return [make("tr", { className: "stop" }, make("td", {}, name), make("td", {}, kind), make("td", { colSpan: 4 }, symptom))];
 }
 
 // ---------- 地址 ----------
@@ -139,20 +139,20 @@ export function mount(root, data, page) {
   const book = told(data, data.start), cell = root.dataset.cell;
   let ticks = data.start, timer = 0, complained = false;
   const sentence = make("p", { className: "sentence", data: { role: "status" } });
-  const box = make("div", { className: "box", tabIndex: 0, data: { role: "region", "aria-label": "形状表" } });
+  const table = sheet(read(book));
+  const box = make("div", { className: "box", tabIndex: 0, data: { role: "region", "aria-label": "形状表" } }, table.node);
   const controls = Object.fromEntries(data.sliders.map((slider) => [slider.name,
     control(slider, cell, (tick) => go({ ...ticks, [slider.name]: tick }), () => save(0))]));
-  const reset = make("button", { type: "button" }, "回到书上的网络");
-  reset.addEventListener("click", () => { go(data.start); save(0); });
+  const reset = button("回到书上的网络", () => { go(data.start); save(0); });
 
   function go(next) {
     ticks = next;
     for (const [name, { show }] of Object.entries(controls)) show(ticks[name]);
-    const text = told(data, ticks), found = read(text);
+    const text = told(data, ticks), found = read(text), empty = !found.rows.length && !found.broken.place;
     sentence.classList.toggle("broken", Boolean(found.broken));
     sentence.textContent = found.broken ? `✗ ${found.broken.sentence}` : compare(text, book);
-    const named = found.rows.length || found.broken?.place;
-    box.replaceChildren(...(named ? [table(found, read(book))] : []));
+    table.node.hidden = empty; // 连第一层都没有
+    table.show(found);
     save(PATIENCE);
   }
   function save(wait) {
