@@ -116,11 +116,8 @@ function square({ height, width, values }) {
 function shrunk({ height: side, values }) {
   const content = Float32Array.from(values);
   const small = side === SIDE ? content : across(across(content, side), side);
-  return Uint8Array.from(small, (value) => evenly(Math.min(255, Math.max(0, Math.fround(255 * value)))));
+  return Uint8Array.from(small, (value) => Math.min(255, Math.max(0, Math.round(255 * value))));
 }
-
-// 正好一半的，取双数：PyTorch 这样舍入
-const evenly = (value) => (value % 1 === 0.5 ? 2 * Math.round(value / 2) : Math.round(value));
 
 // 每一行 side 个数缩成 28 个，行与列再对调：两遍就回到原来的方向
 function across(content, side) {
