@@ -32,7 +32,11 @@ export function asking(data) {
 
 // ---------- 打开 ----------
 
-const bytes = (base64) => Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+function bytes(base64) {
+  const text = atob(base64), found = new Uint8Array(text.length);
+  for (let n = 0; n < found.length; n++) found[n] = text.charCodeAt(n); // Uint8Array.from 逐个字母地造，慢几倍
+  return found;
+}
 
 // 两个字节的小数：1 位正负，5 位指数，10 位尾数
 function halves(base64) {

@@ -54,10 +54,8 @@ function walk({ height, width }, start, chosen, seen, diagonal) {
 function things(difference) {
   const least = Math.max(0.04, threshold(difference.values)), seen = new Uint8Array(difference.values.length);
   const pieces = [], mask = { ...difference, values: new Uint8Array(seen.length) };
-  for (let n = 0; n < seen.length; n++) {
-    const piece = walk(difference, n, (k) => difference.values[k] > least, seen, true);
-    if (piece.length) pieces.push(piece);
-  }
+  const differs = (n) => difference.values[n] > least;
+  for (let n = 0; n < seen.length; n++) if (differs(n) && !seen[n]) pieces.push(walk(difference, n, differs, seen, true));
   const largest = pieces.reduce((size, piece) => Math.max(size, piece.length), 0);
   for (const piece of pieces) if (piece.length >= SMALL * largest) for (const n of piece) mask.values[n] = 1;
   return mask;
@@ -69,7 +67,7 @@ function filledUp(mask) {
   for (let n = 0; n < values.length; n++) {
     const row = Math.floor(n / width), column = n % width;
     const edge = row === 0 || column === 0 || row === height - 1 || column === width - 1;
-    if (edge) walk(mask, n, (k) => !values[k], outside, false);
+    if (edge && !outside[n]) walk(mask, n, (k) => !values[k], outside, false);
   }
   return { ...mask, values: outside.map((out) => 1 - out) };
 }
