@@ -82,12 +82,13 @@ def _text(name):
 
 @contextmanager
 def chromium(**viewport):
-    """一个浏览器窗口，只打得开 file://。给出 (窗口, 抱怨)：报错、控制台里的错误、想要的别的地址，都在抱怨里。"""
+    """一个断了网的浏览器窗口，只打得开 file://。给出 (窗口, 抱怨)：报错、控制台里的错误、想要的别的地址都在抱怨里。"""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        context, complaints = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}), []
+        context = browser.new_context(viewport=viewport or {"width": 1280, "height": 900}, offline=True)
+        complaints = []
         context.route(lambda url: not url.startswith(("file:", "blob:", "data:")),
                       lambda route: (complaints.append(route.request.url), route.abort()))
         yield new_window(context, complaints), complaints
