@@ -25,7 +25,7 @@ def exported(section):
     return plug(section, book(section))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def window(tmp_path_factory):
     """一页，七节的都在上面。"""
     data = {f"{section} {cell}": each for section in SHELF for cell, each in exported(section).items()}
@@ -68,67 +68,64 @@ def choices(each, dice):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("section", SHELF)
-def test_page_says_what_python_says(window, section):
-    dice, wrong = random.Random(7), []
-    for cell, each in asked(book(section)):
-        kind = exported(section)[cell.id]["kind"]
-        if kind not in ("number", "shape", "choice"):
-            continue
-        answers = [*{"number": numbers, "shape": shapes, "choice": choices}[kind](each, dice)]
-        said = window.evaluate("([data, answers]) => answers.map((answer) => quiz.judge(data, answer))",
-                               [exported(section)[cell.id],
-                                [[*answer] if kind == "choice" else str(answer) for answer in answers]])
-        verdicts = [each.check(answer) for answer in answers]
-        wrong += [(each.key, answer, verdict, found)
-                  for answer, verdict, found in zip(answers, verdicts, said, strict=True)
-                  if (found["right"], found["text"]) != (verdict.outcome == "对", repr(verdict))]
-        assert {verdict.outcome for verdict in verdicts} == {"对", "不对"}, each.key
-    assert not wrong
+class TestSameAsPython:
+    """一页问许多次。"""
 
+    @pytest.mark.parametrize("section", SHELF)
+    def test_page_says_what_python_says(self, window, section):
+        dice, wrong = random.Random(7), []
+        for cell, each in asked(book(section)):
+            kind = exported(section)[cell.id]["kind"]
+            if kind not in ("number", "shape", "choice"):
+                continue
+            answers = [*{"number": numbers, "shape": shapes, "choice": choices}[kind](each, dice)]
+            said = window.evaluate("([data, answers]) => answers.map((answer) => quiz.judge(data, answer))",
+                                   [exported(section)[cell.id],
+                                    [[*answer] if kind == "choice" else str(answer) for answer in answers]])
+            verdicts = [each.check(answer) for answer in answers]
+            wrong += [(each.key, answer, verdict, found)
+                      for answer, verdict, found in zip(answers, verdicts, said, strict=True)
+                      if (found["right"], found["text"]) != (verdict.outcome == "对", repr(verdict))]
+            assert {verdict.outcome for verdict in verdicts} == {"对", "不对"}, each.key
+        assert not wrong
 
-@pytest.mark.slow
-@pytest.mark.parametrize("section", SHELF)
-def test_page_answers_a_guess_as_python_does(window, section):
-    dice = random.Random(3)
-    for cell, each in asked(book(section)):
-        if isinstance(each, Guess):
-            tried = [*each.options] or [each.answer, *each.mistakes().values(), "0", "007×8", "９ 9"]
-            tried += [] if each.options else [tuple(dice.choices(range(300), k=3)) for _ in range(10)]
-            texts = [value if isinstance(value, str) else str(value) for value in tried]
-            said = window.evaluate("([data, texts]) => texts.map((text) => quiz.judge(data, text))",
-                                   [exported(section)[cell.id], texts])
-            assert [found["text"] for found in said] == [each.reply(value) for value in tried]
-            assert [found["right"] for found in said] == [each.commit(value).startswith("猜对") for value in tried]
+    @pytest.mark.parametrize("section", SHELF)
+    def test_page_answers_a_guess_as_python_does(self, window, section):
+        dice = random.Random(3)
+        for cell, each in asked(book(section)):
+            if isinstance(each, Guess):
+                tried = [*each.options] or [each.answer, *each.mistakes().values(), "0", "007×8", "９ 9"]
+                tried += [] if each.options else [tuple(dice.choices(range(300), k=3)) for _ in range(10)]
+                texts = [value if isinstance(value, str) else str(value) for value in tried]
+                said = window.evaluate("([data, texts]) => texts.map((text) => quiz.judge(data, text))",
+                                       [exported(section)[cell.id], texts])
+                assert [found["text"] for found in said] == [each.reply(value) for value in tried]
+                assert [found["right"] for found in said] == [each.commit(value).startswith("猜对") for value in tried]
 
+    def test_numbers_are_written_as_python_writes_them(self, window):
+        dice = random.Random(1)
+        ties = [(2 * dice.randrange(1, 5_000) + 1) / 2 ** dice.randint(1, 8) for _ in range(300)]
+        values = [*(dice.choice((-1, 1)) * 10 ** dice.uniform(-9, 12) for _ in range(300)), *ties, 0.0, 9999.6, 1e15]
+        found = window.evaluate("values => values.map(x => [quiz.written(x), quiz.general(x, 3), quiz.percent(x)])",
+                                values)
+        assert found == [[f"{x:,.0f}" if x.is_integer() else f"{x:,.4g}", f"{x:.3g}", f"{x:.1%}"] for x in values]
 
-@pytest.mark.slow
-def test_numbers_are_written_as_python_writes_them(window):
-    dice = random.Random(1)
-    ties = [(2 * dice.randrange(1, 5_000) + 1) / 2 ** dice.randint(1, 8) for _ in range(300)]
-    values = [*(dice.choice((-1, 1)) * 10 ** dice.uniform(-9, 12) for _ in range(300)), *ties, 0.0, 9999.6, 1e15]
-    found = window.evaluate("values => values.map(x => [quiz.written(x), quiz.general(x, 3), quiz.percent(x)])", values)
-    assert found == [[f"{x:,.0f}" if x.is_integer() else f"{x:,.4g}", f"{x:.3g}", f"{x:.1%}"] for x in values]
+    @pytest.mark.parametrize(("text", "value"), [
+        ("61,706", 61706), ("61，706", 61706), ("６１７０６", 61706), (" 61 706 ", 61706), ("61_706", 61706),
+        ("5.43", 5.43), ("１．５", 1.5), ("−3", -3), ("1e6", 1e6), ("2416 个", 2416), ("1,234,567.5", 1234567.5),
+        ("1,5", None), ("12,34", None), ("1,234,5", None), ("6×14", None), ("很多", None), ("1/3", None), ("NaN", None),
+        ("Infinity", None), ("1e99", None), ("", None), ("0x10", None)])
+    def test_a_number_is_read_in_many_ways(self, window, text, value):
+        assert window.evaluate("text => quiz.readNumber(text)", text) == value
 
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("text", "value"), [
-    ("61,706", 61706), ("61，706", 61706), ("６１７０６", 61706), (" 61 706 ", 61706), ("61_706", 61706),
-    ("5.43", 5.43), ("１．５", 1.5), ("−3", -3), ("1e6", 1e6), ("2416 个", 2416), ("1,234,567.5", 1234567.5),
-    ("1,5", None), ("12,34", None), ("1,234,5", None), ("6×14", None), ("很多", None), ("1/3", None), ("NaN", None),
-    ("Infinity", None), ("1e99", None), ("", None), ("0x10", None)])
-def test_a_number_is_read_in_many_ways(window, text, value):
-    assert window.evaluate("text => quiz.readNumber(text)", text) == value
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("text", "value"), [
-    ("6×14×14", [6, 14, 14]), ("6x14X14", [6, 14, 14]), ("6 × 14 × 14", [6, 14, 14]), ("(6, 14, 14)", [6, 14, 14]),
-    ("（6，14，14）", [6, 14, 14]), ("[6,14,14]", [6, 14, 14]), ("6 14 14", [6, 14, 14]), ("６×１４×１４", [6, 14, 14]),
-    ("6*14*14", [6, 14, 14]), ("6、14、14", [6, 14, 14]), ("(10,)", [10]), ("10", [10]),
-    ("6××14", None), ("六", None), ("6.5×3", None), ("", None), ("6×", None)])
-def test_a_shape_is_read_in_many_ways(window, text, value):
-    assert window.evaluate("text => quiz.readShape(text)", text) == value
+    @pytest.mark.parametrize(("text", "value"), [
+        ("6×14×14", [6, 14, 14]), ("6x14X14", [6, 14, 14]), ("6 × 14 × 14", [6, 14, 14]), ("(6, 14, 14)", [6, 14, 14]),
+        ("（6，14，14）", [6, 14, 14]), ("[6,14,14]", [6, 14, 14]), ("6 14 14", [6, 14, 14]),
+        ("６×１４×１４", [6, 14, 14]), ("6*14*14", [6, 14, 14]), ("6、14、14", [6, 14, 14]),
+        ("(10,)", [10]), ("10", [10]),
+        ("6××14", None), ("六", None), ("6.5×3", None), ("", None), ("6×", None)])
+    def test_a_shape_is_read_in_many_ways(self, window, text, value):
+        assert window.evaluate("text => quiz.readShape(text)", text) == value
 
 
 def one(section, kind):

@@ -241,4 +241,4 @@ function options(names) {
   return { fields: [make("label", { className: "control" }, "猜 ", select)], value: () => select.value || null };
 }
 
-const picture = (found) => found && make("img", { src: found.src, alt: found.alt, width: found.width });
+const picture = (found) => found && make("img", { src: found.src, alt: found.alt, style: { "--width": `${found.width}px` } });
