@@ -78,7 +78,7 @@ class Panel:
         there = [name for name in self.sliders if name in values]
         for name in there:
             choose(self.sliders[name], values[name])
-        return [name for name in there if differences({name: self.values[name]}, {name: plain(values[name])})]
+        return [name for name in there if differences({name: plain(self.values[name])}, {name: plain(values[name])})]
 
     def say(self, text: str) -> None:
         """说一句话。"""

@@ -88,3 +88,10 @@ def test_moving_tells_what_could_not_be_reached():
     assert panel.move({"a": 3, "kind": "y", "lr": 0.5001, "other": 7}) == []
     assert panel.move({"a": 10, "kind": "z"}) == ["a", "kind"]
     assert panel.values == {"a": 9, "kind": "y", "lr": 0.5001}
+
+
+def test_an_option_read_back_from_a_file_is_found():
+    archs = [("一", ((1, 64), (1, 128))), ("二", ((2, 64), (2, 128)))]
+    panel = Panel({"conv_arch": archs}, {"conv_arch": archs[0][1]}, lambda: None)
+    assert panel.move({"conv_arch": [[2, 64], [2, 128]]}) == []  # 存成 JSON 的元组是列表
+    assert panel.values == {"conv_arch": archs[1][1]}
