@@ -157,8 +157,7 @@ export function mount(root, data, page) {
   }
   function save(wait) {
     clearTimeout(timer);
-    timer = setTimeout(() => toHash(data, ticks, page.hash), wait);
-    if (wait === 0) { clearTimeout(timer); toHash(data, ticks, page.hash); }
+    if (wait) timer = setTimeout(save, wait, 0); else toHash(data, ticks, page.hash);
   }
   function follow() {
     const { ticks: found, wrong } = fromHash(data, page.hash);
