@@ -19,9 +19,9 @@ from helpers.pictures.png import page_width
 from helpers.widgets.interactive import Interactive
 from helpers.widgets.panel import first_line
 
-MOST = 18  # 一张图至多画几个位置：画一张要十分之几秒，一共十几张图
+MOST = 14  # 一张图至多画几个位置：画一张要十分之几秒，一共十几张图
 STAR = 3  # 这么多个滑块，位置乘起来太多：一次只动一个，别的在起点
-ACROSS = 4  # 几张并排存成一张：相邻的几张多半一样，合起来小得多；再多，手机解不开
+ACROSS = 7  # 几张并排存成一张：相邻的几张多半一样，合起来小得多；再多，手机解不开
 COLORS, BULKY = 64, 40_000  # 几种颜色；这样一张还大过这么多字节，是照片，存成有损的
 
 
@@ -158,5 +158,5 @@ def _address(pixels: NDArray[np.uint8]) -> str:
     image.quantize(palette=palette, dither=Image.Dither.NONE).convert("RGB").save(file, "WEBP", lossless=True)
     if file.tell() > BULKY * ACROSS:
         file = io.BytesIO()
-        image.save(file, "WEBP", quality=75)
+        image.save(file, "WEBP", quality=60)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
