@@ -140,7 +140,7 @@ export function mount(root, data, page) {
   let ticks = data.start, timer = 0, complained = false;
   const sentence = make("p", { className: "sentence", data: { role: "status" } });
   const table = sheet(read(book));
-  const box = make("div", { className: "box", tabIndex: 0, data: { role: "region", "aria-label": "形状表" } }, table.node);
+  const box = make("div", { className: "box", tabIndex: 0, data: { role: "region", "aria-label": "形状表" } });
   const controls = Object.fromEntries(data.sliders.map((slider) => [slider.name,
     control(slider, cell, (tick) => go({ ...ticks, [slider.name]: tick }), () => save(0))]));
   const reset = button("回到书上的网络", () => { go(data.start); save(0); });
@@ -151,8 +151,9 @@ export function mount(root, data, page) {
     const text = told(data, ticks), found = read(text), empty = !found.rows.length && !found.broken.place;
     sentence.classList.toggle("broken", Boolean(found.broken));
     sentence.textContent = found.broken ? `✗ ${found.broken.sentence}` : compare(text, book);
-    table.node.hidden = empty; // 连第一层都没有
     table.show(found);
+    if (empty) table.node.remove(); // 建不起来的，没有表
+    else if (!table.node.parentNode) box.append(table.node);
     save(PATIENCE);
   }
   function save(wait) {
