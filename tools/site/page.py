@@ -1,14 +1,17 @@
 """一本笔记本变成一页：正文，目录，能动的东西的数据和模块，页面的外壳。"""
 
 import hashlib
-import importlib
 import json
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import frames
 import jinja2
+import lenet
+import quiz
+import tables
 from bs4 import BeautifulSoup, Tag
 from clean import body, prose
 from nbformat import NotebookNode
@@ -16,9 +19,9 @@ from nbformat import NotebookNode
 from helpers.paths import PACKAGE
 
 STATIC = Path(__file__).with_name("static")
-# 种类 → (Python 这边的模块，网页那边的模块)
-PLUGS = {"explorer": ("tables", "explorer.js"), "inside": ("lenet", "lenet.js"),
-         "frames": ("frames", "frames.js"), "quiz": ("quiz", "quiz.js")}
+# 种类 → (从笔记本取数据的，网页那边的模块)
+PLUGS = {"explorer": (tables.plug, "explorer.js"), "inside": (lenet.plug, "lenet.js"),
+         "frames": (frames.plug, "frames.js"), "quiz": (quiz.plug, "quiz.js")}
 
 
 class Place(NamedTuple):
@@ -77,15 +80,8 @@ def make(notebook: NotebookNode, here: Place, places: list[Place]) -> Page:
 
 def plugged(section: str, notebook: NotebookNode) -> dict[str, dict[str, Any]]:
     """能动的东西：种类 → 单元格 → 数据；一个也没有的种类不在里面。"""
-    found = {}
-    for kind, (name, _) in PLUGS.items():
-        try:
-            cells = importlib.import_module(name).plug(section, notebook)
-        except ModuleNotFoundError:
-            continue
-        if cells:
-            found[kind] = cells
-    return found
+    found = {kind: plug(section, notebook) for kind, (plug, _) in PLUGS.items()}
+    return {kind: cells for kind, cells in found.items() if cells}
 
 
 def arrange(soup: BeautifulSoup, box: Tag, kind: str | None) -> None:
