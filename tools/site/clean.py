@@ -21,6 +21,7 @@ TAGS = {
     "table", "tbody", "td", "th", "thead", "tr", "u", "ul"}
 ATTRIBUTES = {"a": {"href"}, "img": {"src", "width", "alt"}, "ol": {"start"}, "td": {"colspan", "rowspan"},
               "th": {"colspan", "rowspan", "scope"}}
+PLAIN = {"n", "p", "o", "w", "nn", "na", "nv"}  # 代码里不上色的：变量、标点、空白，去掉它们的标签，页面小三分之一
 STYLE = re.compile(r"[\w\s:;.%-]*")  # 没有括号，就没有 url(…)
 NOTEBOOK = re.compile(r"([\w.%-]+)\.ipynb(#.*)?")
 OUTSIDE = re.compile(r"https?://|#")
@@ -88,6 +89,8 @@ def keep_known(tag: Tag) -> None:
         tag["style"] = style
     if tag.name == "a":
         follow(tag)
+    if tag.name == "span" and set(tag.get("class") or []) <= PLAIN and "style" not in tag.attrs:
+        tag.unwrap()
 
 
 def follow(link: Tag) -> None:
