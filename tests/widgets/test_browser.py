@@ -14,17 +14,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="没
 
 @pytest.fixture(scope="module", params=FRONT_ENDS)
 def served(request, tmp_path_factory):
-    """(哪一种, 笔记本的地址)：一个真的服务器，打开笔记本的副本；JupyterLab 里的是全本。"""
+    """(哪一种, 笔记本的地址)：一个真的服务器，打开笔记本的副本。"""
     folder = tmp_path_factory.mktemp(request.param)
     shutil.copytree(NOTEBOOKS, folder / "notebooks", ignore=shutil.ignore_patterns(".*"))
-    if request.param != "lab":
-        shorten(folder / "notebooks" / "7.1-lenet.ipynb")
+    shorten(folder / "notebooks" / "7.1-lenet.ipynb")
     with serving(request.param, folder, "7.1-lenet.ipynb") as url:
         yield request.param, url
 
 
 def shorten(path):
-    """只留下网络和 Explorer 要的几格：全本在另一种网页里跑过了。"""
+    """只留下网络和 Explorer 要的几格：全本由 nbval 逐格重跑。"""
     book = nbformat.read(path, as_version=4)
     book.cells = [cell for cell in book.cells if cell.source.startswith("## 动手") or (cell.cell_type == "code" and (
         "net" in cell.metadata.get("tags", ()) or "Explorer" in cell.source or "explorer.train()" in cell.source))]
