@@ -32,7 +32,7 @@ def section(request):
 def made(section):
     """(单元格的 id, Model, 滑块, 网页的数据)。"""
     notebook = nbformat.read(find(section), 4)
-    [(cell, model, ranges)] = tables.explorers(section, notebook)
+    [(cell, model, ranges)] = tables.explorers(notebook)
     return cell, model, ranges, tables.plug(section, notebook)[cell]
 
 

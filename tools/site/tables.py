@@ -17,8 +17,8 @@ from branches import paths
 from positions import SLOT, Samples, Slider, Values, named_in_the_table, sliders_of, told
 from separable import chain, plain, sorted_by_effect
 from sheet import Sheet, at, key
+from slices import namespace
 
-from helpers.book.sections import load
 from helpers.widgets.model import Model
 
 _CHECKS = 6  # 写好之后核对几个位置
@@ -28,60 +28,19 @@ _FORMS = 100  # 一种一种列得完
 
 def plug(section: str, notebook: nbformat.NotebookNode) -> dict[str, Any]:
     """一本笔记本里每个 Explorer 的单元格：单元格的 id 到网页要的数据，见 `export`。"""
-    return {cell: export(model, ranges) for cell, model, ranges in explorers(section, notebook)}
+    return {cell: export(model, ranges) for cell, model, ranges in explorers(notebook)}
 
 
-def explorers(section: str, notebook: nbformat.NotebookNode) -> Iterator[tuple[str, Model, Values]]:
+def explorers(notebook: nbformat.NotebookNode) -> Iterator[tuple[str, Model, Values]]:
     """笔记本里的每个 `Explorer(plan, **ranges)`：(单元格的 id, Model, 各个滑块的范围)。只运行它用到的语句，不训练。"""
-    before: list[ast.stmt] = []
     for cell in notebook.cells:
-        for statement in ast.parse(cell.source).body if cell.cell_type == "code" else ():
-            for call in ast.walk(statement):
-                if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "Explorer":
-                    space = _space(section, before, call)
-                    plan, ranges = (_value(each, space) for each in (call.args[0], _keywords(call)))
-                    ranges["size"] = ranges.pop("size", (plan.book.size, plan.book.size))  # 与 Explorer 一样排在最后
-                    yield cell.id, Model(plan, ranges), ranges
-            before.append(statement)
-
-
-def _keywords(call: ast.Call) -> ast.Call:
-    return ast.Call(ast.Name("dict", ast.Load()), [], call.keywords)
-
-
-def _value(expression: ast.expr, space: dict[str, Any]) -> Any:
-    return eval(compile(ast.fix_missing_locations(ast.Expression(expression)), "<Explorer>", "eval"), space)
-
-
-def _space(section: str, before: Sequence[ast.stmt], call: ast.Call) -> dict[str, Any]:
-    """运行了 call 用到的语句之后的名字；net 单元格里的名字由 `load` 给。"""
-    space = dict(vars(load(section)))
-    needed: set[int] = set()
-    waiting = [_names(argument) for argument in (*call.args, *call.keywords)]
-    while waiting:
-        for name in waiting.pop() - space.keys():
-            last = max((i for i, statement in enumerate(before) if name in _defined(statement)), default=None)
-            if last is not None and last not in needed:
-                needed.add(last)
-                waiting.append(_names(before[last]))
-    for i in sorted(needed):
-        exec(compile(ast.Module([before[i]], []), "<Explorer>", "exec"), space)
-    return space
-
-
-def _names(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
-
-
-def _defined(statement: ast.stmt) -> set[str]:
-    match statement:
-        case ast.FunctionDef(name=name) | ast.ClassDef(name=name):
-            return {name}
-        case ast.Import(names=names) | ast.ImportFrom(names=names):
-            return {alias.asname or alias.name for alias in names}
-        case ast.Assign(targets=targets):
-            return {each.id for target in targets for each in ast.walk(target) if isinstance(each, ast.Name)}
-    return set()
+        for call in ast.walk(ast.parse(cell.source)) if cell.cell_type == "code" else ():
+            if isinstance(call, ast.Call) and getattr(call.func, "id", None) == "Explorer":
+                space = namespace(notebook, cell.id, call)
+                plan = eval(ast.unparse(call.args[0]), space)
+                ranges = {each.arg: eval(ast.unparse(each.value), space) for each in call.keywords if each.arg}
+                ranges["size"] = ranges.pop("size", (plan.book.size, plan.book.size))  # 与 Explorer 一样排在最后
+                yield cell.id, Model(plan, ranges), ranges
 
 
 def export(model: Model, ranges: Values) -> dict[str, Any]:
