@@ -11,7 +11,7 @@ import page as site_page
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from support.browser import CHROMIUM, SCREENSHOTS
+from support.browser import CHROMIUM, SCREENSHOTS, draw
 from support.site import chromium, new_window, page, show
 from torch import nn
 from vendor import AXE
@@ -380,18 +380,6 @@ def test_a_reader_draws_and_walks_back_to_the_pixels(opened, width, theme):
     view.locator("[data-class='3']").click()  # 最后一层：许多项，一行一项
     wait_for_cell(window, "12,0,0,3")
     assert window.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def draw(window, places):
-    """用鼠标画一笔；places 是画板里的位置，0–1。"""
-    window.locator("[data-what=pad]").scroll_into_view_if_needed()
-    box = window.locator("[data-what=pad]").bounding_box()
-    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
-    window.mouse.move(*at[0])
-    window.mouse.down()
-    for place in at[1:]:
-        window.mouse.move(*place, steps=4)
-    window.mouse.up()
 
 
 def wait_for_another_answer(window, before):

@@ -102,3 +102,16 @@ def ask_kernel(page, expression):
         await asked.done;
         return text.trim();
     }""", expression)
+
+
+def draw(page, places):
+    """在画板上用鼠标画一笔；places 是画板里的位置，0–1。"""
+    pad = page.locator("[data-what=pad]")
+    pad.scroll_into_view_if_needed()
+    box = pad.bounding_box()
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for place in at[1:]:
+        page.mouse.move(*place, steps=4)
+    page.mouse.up()

@@ -4,7 +4,17 @@ import ast
 
 import nbformat
 import pytest
-from support.browser import CHROMIUM, FRONT_ENDS, SCREENSHOTS, ask_kernel, browsing, run_all, serving, theme
+from support.browser import (
+    CHROMIUM,
+    FRONT_ENDS,
+    SCREENSHOTS,
+    ask_kernel,
+    browsing,
+    draw,
+    run_all,
+    serving,
+    theme,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="没有 Chromium；CI 会装")]
 
@@ -31,17 +41,6 @@ def opened(request, tmp_path):
     with serving(request.param, tmp_path, "view.ipynb") as url, browsing(width=1440, height=900) as page:
         run_all(page, url, 300)
         yield request.param, page
-
-
-def draw(page, places):
-    """用鼠标画一笔；places 是画板里的位置，0–1。"""
-    box = page.locator("[data-what=pad]").bounding_box()
-    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
-    page.mouse.move(*at[0])
-    page.mouse.down()
-    for place in at[1:]:
-        page.mouse.move(*place, steps=4)
-    page.mouse.up()
 
 
 def shown(page):
