@@ -63,8 +63,8 @@ def at_once(folder: Path) -> int:
 
     就地更新时一本一本来：里面印着秒数，要像读者跑的那样。
     """
-    cpu = pick_device()
-    alone = folder == NOTEBOOKS or cpu.type != "cpu" or memory_limit(cpu) < ROOM
+    device = pick_device()
+    alone = folder == NOTEBOOKS or device.type != "cpu" or memory_limit(device) < ROOM
     return 1 if alone else min(2, psutil.cpu_count(logical=False) or 1)
 
 

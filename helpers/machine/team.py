@@ -37,7 +37,7 @@ def team() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.collect()  # DistributedDataParallel 还抓着进程组；留到解释器收尾才散，见过一次 0 号进程在那时 abort
+        gc.collect()  # DistributedDataParallel 还抓着进程组；留到解释器收尾才散，见过几次进程在那时 abort
         dist.destroy_process_group()
 
 
