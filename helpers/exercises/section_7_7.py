@@ -28,7 +28,7 @@ NO_TRANSITION = Mistake("no_transition", "漏了过渡层：块与块之间通�
 ONE_MORE_TRANSITION = Mistake("one_more_transition", "最后一个稠密块后面没有过渡层，多减了一次半。")
 ONE_CONV = Mistake("one_conv", "每个稠密块只加了一次增长率；块里有 4 个卷积块。")
 DOUBLED = Mistake("doubled", "每个卷积块把通道数翻了一倍；它只加增长率那么多。")
-STEM_TOO = Mistake("stem_too", "茎的后面也减半了；过渡层在稠密块之间。")
+STEM_TOO = Mistake("stem_too", "`b1` 的后面也减半了；过渡层在稠密块之间。")
 BOOKS = Mistake("books", "这是书上增长率 32 的。")
 
 

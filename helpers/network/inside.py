@@ -15,7 +15,7 @@ from helpers.network.recording import Recording, Value, record
 
 _KINDS = {
     "weighted_sum": "加权和", "maximum": "最大值", "mean": "平均", "sum": "求和", "normalization": "规范化",
-    "activation": "激活", "addition": "相加", "product": "相乘", "concatenation": "相连：照搬其中一路",
+    "activation": "激活", "addition": "相加", "product": "相乘", "concatenation": "连结：照搬其中一路",
     "flatten": "展平：照搬", "movement": "照搬", "dropout": "暂退法：eval 模式下照搬", "identity": "照搬",
     "pixel": "输入的像素", "parameter": "权重", "constant": "常数", "other": "没有拆开"}
 _SHOWN = 12  # 印出来至多几项

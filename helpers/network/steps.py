@@ -13,7 +13,7 @@ from helpers.network.describe import LayerText
 from helpers.network.dispatch import aten
 from helpers.network.recording import PASSED, Recording, Value, values
 
-_JOINS: dict[Any, str] = {aten.add: "相加 +", aten.sub: "相减 −", aten.mul: "相乘 ×", aten.cat: "相连"}
+_JOINS: dict[Any, str] = {aten.add: "相加 +", aten.sub: "相减 −", aten.mul: "相乘 ×", aten.cat: "连结"}
 _NARROW, _WIDE, _LONG = 8, 64, 400  # 一个向量画成几列：不长的，长的；多长算长
 
 
@@ -22,7 +22,7 @@ class Step:
     """前向里的一步：图像，或者由它算出来的一个张量。
 
     value: 那个张量；number: 第几步，从 0（图像）数起，来路总在前面；sources: 从哪几步来。
-    text: 这一步是什么；汇合的几步（相加、相连）kind 是 "join"，图像是 "image"。
+    text: 这一步是什么；汇合的几步（相加、连结）kind 是 "join"，图像是 "image"。
     also: 它的副本，形状和数都一样，不算另一步（如展平 channels_last 的张量之前）。
     column: 离图像最远要几步；lane: 在那一列的第几行，同一条路的几步在同一行；lanes: 那一列一共几行。
     """

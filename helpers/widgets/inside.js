@@ -80,7 +80,7 @@ const signedColor = (value, reach) => {
 // 汇合的几条路，一条一种颜色
 const WAYS = ["#7b5ea7", "#b58900", "#1b9e77", "#d0568c"];
 
-// 相连的一步里，第几号通道是哪一路的
+// 连结的一步里，第几号通道是哪一路的
 function wayOf(steps, k, sheet) {
   const { kind, sources, sheets } = steps[k], counts = sources.map((from) => steps[from].sheets[0]);
   if (kind !== "join" || counts.reduce((a, b) => a + b, 0) !== sheets[0]) return -1;

@@ -182,7 +182,7 @@ def test_every_term_names_the_places_of_its_numbers():
 
 
 class Reuser(nn.Module):
-    """一个 ReLU 用三次，就地的加法，暂退法，列表里的相连。"""
+    """一个 ReLU 用三次，就地的加法，暂退法，列表里的连结。"""
 
     def __init__(self):
         super().__init__()

@@ -44,7 +44,7 @@ def test_the_terms_of_a_cell_come_from_the_sources_of_its_step(section):
             cells = [term.cell for term in Cell(step.value, index).explain().terms if term.role == "input"]
             reached[step.number] |= {by_value[cell.value].number for cell in cells}
         assert reached[step.number] <= set(step.sources)
-        if step.text.title != "相连":  # 一格只来自其中一路，24 格也许没有遇到每一路
+        if step.text.title != "连结":  # 一格只来自其中一路，24 格也许没有遇到每一路
             assert reached[step.number] == set(step.sources)
 
 

@@ -32,7 +32,7 @@ class Residual(nn.Module):
 
 
 class Concat(nn.Module):
-    """几条路在通道上相连。"""
+    """几条路在通道上连结。"""
 
     def __init__(self, left: nn.Module, right: nn.Module):
         super().__init__()
