@@ -60,16 +60,28 @@ class Answers:
         return self.X.shape[1] == 1
 
     def look(self, X: Tensor) -> None:
-        """换一张图。X: (1, C, H, W)，小数。"""
-        recording = record(self.net, X, own=True)
-        self.X = recording.image.content
-        self.steps = steps(self.net, recording)
-        self.by_value: dict[Value, Step] = {value: step for step in self.steps for value in (step.value, *step.also)}
+        """换一张图。X: (1, C, H, W)，小数。每一步到有人问时才记：画着的时候，先要的是各类的概率。"""
+        home = next(self.net.parameters(), X).device
+        self.X = X.detach().to(home)
+        self.probabilities = self.predict(self.X)
+        self._steps: list[Step] = []
+
+    def predict(self, X: Tensor) -> Tensor:
+        """网络给一张图各类的概率，(n,)。"""
+        with torch.no_grad():
+            return self.net(X)[0].float().softmax(-1)
 
     @property
-    def probabilities(self) -> Tensor:
-        """网络给各类的概率，(n,)。"""
-        return self.steps[-1].value.content[0].float().softmax(-1)
+    def steps(self) -> list[Step]:
+        """这张图在网络里的每一步。"""
+        if not self._steps:
+            self._steps = steps(self.net, record(self.net, self.X, own=True))
+        return self._steps
+
+    @property
+    def by_value(self) -> dict[Value, Step]:
+        """每个值是哪一步的。"""
+        return {value: step for step in self.steps for value in (step.value, *step.also)}
 
     def answer(self, question: dict[str, Any], buffers: list[Any]) -> Reply:
         """答一个问题，问什么写在 question["ask"]；答不了的，回答里有一句 error。"""
@@ -127,8 +139,7 @@ def _image(answers: Answers, question: dict[str, Any], buffers: list[Any]) -> Re
     if buffers:
         pixels = np.frombuffer(bytes(buffers[0]), np.uint8).reshape(question["size"])
         made = answers.sketch(pixels, **{name: bool(question[name]) for name in ("fill", "centre", "cut")})
-        with torch.no_grad():
-            plain = answers.net(answers.scaled(made.before)).float().softmax(-1)[0]
+        plain = answers.predict(answers.scaled(made.before))
         extra["prepared"] = {"inverted": made.inverted, "filled": made.filled, "plain": plain.tolist()}
         data = [each.numpy().tobytes() for each in (made.before, made.after)]
     else:
