@@ -49,7 +49,11 @@ def test_the_probabilities_are_the_network_s(section):
         answer, [seen] = ask(answers, "image", image=number)
         X = test.scale(test.X[number:number + 1])
         with torch.no_grad():
-            assert answer["probabilities"] == pytest.approx(net.eval()(X).softmax(1)[0].tolist(), abs=1e-6)
+            logits = net.eval()(X)[0]
+        assert answer["probabilities"] == pytest.approx(logits.softmax(0).tolist(), abs=1e-6)
+        last = answers.steps[-1]  # 各步也是这张图的
+        cell, _ = ask(answers, "cell", cell=[last.number, *last.place((0, 3))])
+        assert cell["value"] == pytest.approx(logits[3].item(), abs=1e-5)
         assert answer["label"] == test.y[number]
         assert np.abs(looked(seen, X.shape[2:]) - X[0, 0].numpy()).max() <= 1 / 254
 
