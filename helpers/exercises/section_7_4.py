@@ -21,6 +21,7 @@ from helpers.network.forecast import Forecast, forecast
 from helpers.network.trace import Trace, trace
 from helpers.pictures.canvas import Picture
 from helpers.pictures.charts import dots
+from helpers.pictures.networks import block_stacks
 
 
 @cache
@@ -242,8 +243,12 @@ def _before_pool(rows: Trace) -> str:
 EXERCISES = (PARAMS, MACS, PIXELWISE, ONE_STEP, SMALL, SHUFFLED, CLAIMS)
 
 
+def _block() -> nn.Module:
+    return load("7.4").nin_block(1, 96, kernel_size=11, stride=4)
+
+
 def _example() -> Trace:
-    return trace(load("7.4").nin_block(1, 96, kernel_size=11, stride=4), (1, 1, 224, 224))
+    return trace(_block(), (1, 1, 224, 224))
 
 
 def _biggest() -> str:
@@ -267,9 +272,13 @@ def _shuffles() -> Picture:
     return dots(recorded("7.4", "shuffles")["结果"], "测试精度")
 
 
-def _alive() -> Picture:
-    found = recorded("7.4", "inits")["最后活着"]
-    return dots({arm: found[arm] for arm in ("Xavier（书上）", "Xavier，去掉 ReLU")}, "最后活着的类")
+def _example_drawn() -> Picture:
+    """形状，没有参数：参数最多的是哪一层，还要猜。"""
+    return block_stacks({"NiN 块": nn.Sequential(_block())}, (1, 1, 224, 224))
+
+
+def _ending() -> Trace:
+    return trace(book_net("7.4")[7:], (1, 384, 5, 5), depth=2)
 
 
 def _last_layer() -> str:
@@ -284,13 +293,12 @@ def _last_layer() -> str:
 GUESSES = (
     Guess(section="7.4", name="block",
           question="一张 224×224 的图像进 `nin_block(1, 96, kernel_size=11, stride=4)`，出来是什么形状（通道×高×宽）？",
-          truth=lambda: _example()[-1].out_shape[1:], shows=_example,
-          mistakes=lambda: {mistake: (96, n, n) for mistake, n in
-                            sides(load("7.4").nin_block(1, 96, kernel_size=11, stride=4), 224).items()}),
+          truth=lambda: _example()[-1].out_shape[1:], shows=_example_drawn,
+          mistakes=lambda: {mistake: (96, n, n) for mistake, n in sides(_block(), 224).items()}),
     Guess(section="7.4", name="biggest", question="这个块的三个卷积层里，哪一个的参数最多？",
           options=THREE, truth=_biggest, shows=_example),
     Guess(section="7.4", name="shuffled", question="每张图的像素都按同一个次序打乱，哪一种网络的精度降得最多？",
           options=(DENSE, WIDE, SINGLE), truth=_most_hurt, shows=_shuffles),
     Guess(section="7.4", name="last-layer", question="AlexNet 和 VGG 从不停在 ln 10；NiN 的最后一层和它们有什么不同？",
-          options=("末尾有 ReLU", "通道更多", "都没有 ReLU"), truth=_last_layer, shows=_alive),
+          options=("末尾有 ReLU", "通道更多", "都没有 ReLU"), truth=_last_layer, shows=_ending),
 )
