@@ -627,7 +627,6 @@ function listParts(state, act, answer, own, sources) {
 
 export function view(root, ask) {
   root.classList.add("inside");
-  root.dataset.lmSuppressShortcuts = "true"; // 方向键是这里的，不是笔记本的
   const state = { steps: [], classes: [], probabilities: [], path: [], trail: [], channel: null, first: 0, source: [{ image: 0 }, []],
     best: () => state.probabilities.indexOf(Math.max(...state.probabilities)),
     name: (k) => (state.classes[k] ?? String(k)).split(" ")[0],
@@ -787,4 +786,14 @@ export function messages(model) {
   });
 }
 
-export default { render: ({ model, el }) => view(el.appendChild(make("div")), newest(messages(model))) };
+function render({ model, el }) {
+  // 光标在这里，一个键就是这里的，不是笔记本的：按两下 d 会删掉整格；Ctrl+S、Shift+Enter 之类还是它的。
+  // JupyterLab 在 document 上先听到，看的是收到键的那一个元素
+  const keep = ({ target, key, shiftKey, ctrlKey, metaKey, altKey }) => el.contains(target) &&
+    target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || metaKey || altKey || (shiftKey && key === "Enter")));
+  window.addEventListener("keydown", keep, true);
+  view(el.appendChild(make("div")), newest(messages(model)));
+  return () => window.removeEventListener("keydown", keep, true);
+}
+
+export default { render };
