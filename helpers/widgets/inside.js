@@ -2,6 +2,7 @@
 // 画和问分开：view(root, ask) 只画，ask(问题, 字节, 收到回答做什么) 由别处给，有没有内核都行。
 
 const SEED = 112; // 画板里面几格宽
+const PATIENCE = 3000; // 毫秒：内核这么久没有回答，就说一句
 
 // ---------- 小工具 ----------
 
@@ -771,10 +772,13 @@ function actions(state, ask, panels) {
 
 // ---------- 有内核的网页：问题和回答是小组件的消息，编号对得上 ----------
 
-export function messages(model) {
+// late(是不是): 问了几秒还没有回答；又有回答了
+export function messages(model, late) {
   const open = new Map(), me = Math.random().toString(36).slice(2);
-  let count = 0;
+  let count = 0, waiting;
   model.on("msg:custom", (answer, buffers) => {
+    clearTimeout(waiting);
+    late(false);
     const done = open.get(answer.number);
     open.delete(answer.number);
     done?.([answer, (buffers ?? []).map((each) => new Uint8Array(each.buffer ?? each, each.byteOffset ?? 0, each.byteLength))]);
@@ -782,6 +786,8 @@ export function messages(model) {
   return (question, buffers) => new Promise((done) => {
     const number = `${me}-${++count}`;
     open.set(number, done);
+    clearTimeout(waiting);
+    waiting = setTimeout(late, PATIENCE, true);
     model.send({ ...question, number }, undefined, buffers.map((each) => each.buffer.slice(0)));
   });
 }
@@ -792,7 +798,10 @@ function render({ model, el }) {
   const keep = ({ target, key, shiftKey, ctrlKey, metaKey, altKey }) => el.contains(target) &&
     target.toggleAttribute("data-lm-suppress-shortcuts", !(ctrlKey || metaKey || altKey || (shiftKey && key === "Enter")));
   window.addEventListener("keydown", keep, true);
-  view(el.appendChild(make("div")), newest(messages(model)));
+  const silence = make("p", { className: "silence", hidden: true, data: { role: "status" } },
+    "内核还没有回答：它在忙，就等一等；它重启过，这个网络就不在了，从造网络的那一格起再运行一遍。");
+  el.append(silence);
+  view(el.appendChild(make("div")), newest(messages(model, (late) => { silence.hidden = !late; })));
   return () => window.removeEventListener("keydown", keep, true);
 }
 
