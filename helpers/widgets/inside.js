@@ -164,6 +164,7 @@ function strip(root, state, act) {
       if (k) parts.steps[k] = stepBox(inner, state, act, k, boxes[k]);
     });
     shell.addEventListener("scroll", () => act.look(visible()));
+    new ResizeObserver(() => act.look(visible())).observe(shell);
   }
 
   // 看得见的各步
@@ -626,8 +627,9 @@ function listParts(state, act, answer, own, sources) {
 
 // ---------- 合在一起 ----------
 
-export function view(root, ask) {
-  root.classList.add("inside");
+export function view(shell, ask) {
+  shell.classList.add("inside-shell"); // 怎样排由它有多宽定，不由窗口
+  const root = shell.appendChild(make("div", { className: "inside" }));
   const state = { steps: [], classes: [], probabilities: [], path: [], trail: [], channel: null, first: 0, source: [{ image: 0 }, []],
     best: () => state.probabilities.indexOf(Math.max(...state.probabilities)),
     name: (k) => (state.classes[k] ?? String(k)).split(" ")[0],
