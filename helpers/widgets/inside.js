@@ -336,8 +336,8 @@ function drawTools(act) {
     for (const { points, width } of strokes) {
       pen.lineWidth = width;
       pen.beginPath();
-      pen.moveTo(...points[0]);
-      for (const point of points) pen.lineTo(...point); // 只点一下也是一个圆点
+      pen.moveTo(points[0][0] - 0.01, points[0][1]); // 长是 0 的线画不出来；错开一点，只点一下也是一个圆点
+      for (const point of points) pen.lineTo(...point);
       pen.stroke();
     }
     hint.hidden = strokes.length > 0;
