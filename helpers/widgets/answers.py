@@ -125,7 +125,7 @@ class Answers:
 def _start(answers: Answers, question: dict[str, Any], buffers: list[Any]) -> Reply:
     """网络有哪些步；连同第一张图。"""
     found = [{"sources": step.sources, "column": step.column, "lane": step.lane, "lanes": step.lanes,
-              "kind": step.text.kind, "title": step.text.title, "details": step.text.details,
+              "kind": step.text.kind, "title": step.text.title, "details": step.text.details, "layer": step.value.layer,
               "sheets": list(step.sheets.shape), "shape": list(step.value.shape[1:])} for step in answers.steps]
     image, data = _image(answers, {"image": 0}, [])
     return image | {"steps": found, "classes": answers.classes, "images": answers.count,

@@ -191,13 +191,16 @@ function strip(root, state, act) {
   return { build, visible, mark, reveal, part: (k) => parts.steps[k] };
 }
 
+// 一步的全名；在一个块里的，带上层的名字，与逐层的清单里的一样
+const fullTitle = (step, k) => `第 ${k} 步${step.layer?.includes(".") ? `（${step.layer}）` : ""} ${[step.title, ...step.details].join("，")}`;
+
 function stepBox(inner, state, act, k, box) {
   const step = state.steps[k], { size, fit } = slots(box, step.sheets), [count] = step.sheets;
   const shape = step.shape.length > 2 ? `${step.shape[0]}@${step.shape.slice(1).join("×")}` : step.shape.join("×");
   const maps = make("div", { className: "maps" }), pager = make("div", { className: "pager" });
-  const full = [step.title, ...step.details].join("，");
-  const node = make("div", { className: `step ${step.kind}`, tabIndex: 0, title: `${full}，${shape}`,
-    data: { role: "group", "aria-label": `第 ${k} 步 ${full}，${shape}`, "data-step": k },
+  const full = `${fullTitle(step, k)}，${shape}`;
+  const node = make("div", { className: `step ${step.kind}`, tabIndex: 0, title: full,
+    data: { role: "group", "aria-label": full, "data-step": k },
     style: { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` },
     on: { keydown: (event) => act.keyOnStep(event, k) } },
     make("header", {}, shortTitle(step), make("br"), make("span", { className: "faint" }, shape)), maps);
@@ -508,7 +511,7 @@ function title(state, answer) {
   const way = wayOf(state.steps, k, answer.cell[1]);
   const from = way < 0 ? "" : ` ${step.sources.length} 路里从上数第 ${way + 1} 路。`;
   const constants = Object.entries(answer.constants).map(([name, value]) => `${name} = ${number(value)}`).join("，");
-  return make("p", { className: "title", data: { "data-what": "title" } }, `${k ? `第 ${k} 步 ${[step.title, ...step.details].join("，")}，` : ""}` +
+  return make("p", { className: "title", data: { "data-what": "title" } }, `${k ? `${fullTitle(step, k)}，` : ""}` +
     `${state.place(answer.cell)} = `, make("b", { className: "number", data: { "data-what": "value", "data-value": answer.value, "data-cell": answer.cell,
       "data-index": answer.index } }, number(answer.value)),
     make("span", { className: "faint" }, ` ${answer.name}。${from}${constants}${answer.note ? ` ${answer.note}` : ""}`));
@@ -652,13 +655,16 @@ export function view(shell, ask) {
     Object.assign(state, answer);
     panels.strip.build();
     panels.image.start();
-    act.output(state.best(), false); // 从图像这一头看起
+    act.answer(); // 从图像这一头看起
   });
 }
 
 const placeOf = (state, cell) => {
   const step = state.steps[cell[0]];
-  if (step.shape.length < 2) return `第 ${cell[2] * step.sheets[2] + cell[3]} 个`;
+  if (step.shape.length < 2) {
+    const number = cell[2] * step.sheets[2] + cell[3];
+    return `第 ${number} 个` + (cell[0] === state.steps.length - 1 && state.classes[number] ? `「${state.name(number)}」` : "");
+  }
   return `${cell[0] && step.sheets[0] > 1 ? `通道 ${cell[1]} ` : ""}(${cell[2]}, ${cell[3]})`;
 };
 
@@ -673,7 +679,8 @@ function actions(state, ask, panels) {
     panels().classes.stale();
     panels().image.cool();
     if (panels().image.method() === "cam") act.where("cam");
-    if (state.path.length) cell();
+    if (state.following) act.answer();
+    else if (state.path.length) cell();
   }
   function cell() {
     const here = state.path.at(-1);
@@ -693,7 +700,7 @@ function actions(state, ask, panels) {
     panels().image.mark([...state.path, ...state.trail].find((each) => each[0] === 0));
   }
   function walk(path, reveal = true) {
-    Object.assign(state, { path, trail: [], channel: null, first: 0 });
+    Object.assign(state, { path, trail: [], channel: null, first: 0, following: false });
     const [k, sheet] = path.at(-1);
     if (reveal) panels().strip.reveal(k);
     panels().strip.part(k)?.turnTo(sheet);
@@ -756,8 +763,12 @@ function actions(state, ask, panels) {
     const columns = state.steps[last()].sheets[2];
     walk([[last(), 0, Math.floor(k / columns), k % columns]], reveal);
   };
+  act.answer = () => { // 读者还没有自己选过一格：看的是答案的那一个
+    act.output(state.best(), false);
+    state.following = true;
+  };
   act.channel = (channel) => { state.channel = channel; cell(); };
-  act.page = (first) => { state.first = first; cell(); };
+  act.page = (first) => { Object.assign(state, { first, following: false }); cell(); };
   act.keyOnStep = (event, k) => {
     const side = { ArrowRight: 1, ArrowLeft: -1 }[event.key], turn = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (event.key === "Enter") act.open([k, panels().strip.part(k).first, 0, 0]);
