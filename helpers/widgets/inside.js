@@ -26,7 +26,9 @@ function number(value) {
   return text.replace("-", "−");
 }
 
-const short = (value) => (Math.abs(value) >= 100 ? value.toFixed(0) : value.toFixed(2)).replace("-", "−");
+// 格子里写得下的；太小的写成 4e−4，不写成 0.00
+const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 100 ? value.toFixed(0) :
+  Math.abs(value) < 0.005 ? value.toExponential(0) : value.toFixed(2)).replaceAll("-", "−");
 
 // 每种问题一次只问一个；没有答完又问的，只留最新的一个
 export function newest(send) {
@@ -203,7 +205,7 @@ function stepBox(inner, state, act, k, box) {
     data: { role: "group", "aria-label": full, "data-step": k },
     style: { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` },
     on: { keydown: (event) => act.keyOnStep(event, k) } },
-    make("header", {}, shortTitle(step), make("br"), make("span", { className: "faint" }, shape)), maps);
+    make("header", {}, shortTitle(step).replace("汇聚", ""), make("br"), make("span", { className: "faint" }, shape)), maps);
   if (count > fit) node.append(pager);
   inner.append(node);
   const part = { k, box, first: 0, fit: Math.min(fit, count), fresh: false };
@@ -541,9 +543,9 @@ function sheetFigure(state, act, picture, shades, answer, own) {
     event.preventDefault();
     go(from[0] + move[0], from[1] + move[1]);
   });
-  const channel = step.sheets[0] > 1 ? `通道 ${picture.sheet}` : "";
+  const channel = step.sheets[0] > 1 ? ` 通道 ${picture.sheet}` : "";
   return make("figure", {}, sheet, make("figcaption", {},
-    `${own ? "这一格在" : "来自"} ${shortTitle(step)} ${channel}，${number(picture.low)} 到 ${number(picture.high)}`));
+    `${own ? "这一格在" : "来自"} ${shortTitle(step)}${channel}，${number(picture.low)} 到 ${number(picture.high)}`));
 }
 
 function frame(places, height, width, whole) {
@@ -562,13 +564,14 @@ function gridParts(state, act, answer, own, [source]) {
   const grid = (name, key, scale, what) => make("figure", {}, numbers(state, act, size, cells, key, scale, what),
     make("figcaption", {}, name));
   const parts = [source, grid("窗口里的数", "value", large, "window")];
-  if (kernel) parts.push(sign("×"), grid(answer.channels > 1 ? `核，通道 ${channel}` : "核", "weight", heavy, "kernel"),
-    sign("="), grid("乘积（点一个退回一层）", "contribution", reach, "products"));
-  parts.push(sign("→"), sums(state, act, answer), sign("="), own);
+  if (kernel) parts.push(signed("×", grid(answer.channels > 1 ? `核，通道 ${channel}` : "核", "weight", heavy, "kernel")),
+    signed("=", grid("乘积（点一个退回一层）", "contribution", reach, "products")));
+  parts.push(signed("→", sums(state, act, answer)), signed("=", own));
   return parts;
 }
 
-const sign = (text) => make("span", { className: "sign" }, text);
+// 一个运算符和它后面的，换行时不分开
+const signed = (text, part) => make("div", { className: "signed" }, make("span", { className: "sign" }, text), part);
 
 // 窗口里的数，一格一个；填充的格是空的
 function numbers(state, act, [height, width], cells, key, reach, what) {
@@ -624,8 +627,8 @@ function listParts(state, act, answer, own, sources) {
     button("›", "更小的", () => act.page(answer.first + 12), { disabled: answer.first + 12 >= answer.count })));
   if (answer.count + answer.others.length > 1) box.append(make("div", { className: "number", data: { "data-what": "total" } },
     `合计 ${number(answer.total)}`));
-  const joined = answer.kind === "addition" ? sources.flatMap((each, i) => (i ? [sign("+"), each] : [each])) : sources;
-  return [...joined, box, sign("="), own];
+  const joined = answer.kind === "addition" ? sources.map((each, i) => (i ? signed("+", each) : each)) : sources;
+  return [...joined, box, signed("=", own)];
 }
 
 // ---------- 合在一起 ----------
