@@ -190,7 +190,9 @@ function strip(root, state, act) {
     if (k && (box.left < shell.scrollLeft || box.left + box.width > shell.scrollLeft + shell.clientWidth))
       shell.scrollTo({ left: box.left - shell.clientWidth / 2 });
   }
-  return { build, visible, mark, reveal, part: (k) => parts.steps[k] };
+  // 按 Tab 只停在一步上，别的用方向键走到
+  const stop = (k) => parts.steps.forEach((part) => part?.stop(part.k === k));
+  return { build, visible, mark, reveal, stop, part: (k) => parts.steps[k] };
 }
 
 // 一步的全名；在一个块里的，带上层的名字，与逐层的清单里的一样
@@ -201,10 +203,10 @@ function stepBox(inner, state, act, k, box) {
   const shape = step.shape.length > 2 ? `${step.shape[0]}@${step.shape.slice(1).join("×")}` : step.shape.join("×");
   const maps = make("div", { className: "maps" }), pager = make("div", { className: "pager" });
   const full = `${fullTitle(step, k)}，${shape}`;
-  const node = make("div", { className: `step ${step.kind}`, tabIndex: 0, title: full,
+  const node = make("div", { className: `step ${step.kind}`, tabIndex: k === 1 ? 0 : -1, title: full,
     data: { role: "group", "aria-label": full, "data-step": k },
     style: { left: `${box.left}px`, top: `${box.top}px`, width: `${box.width}px`, height: `${box.height}px` },
-    on: { keydown: (event) => act.keyOnStep(event, k) } },
+    on: { keydown: (event) => act.keyOnStep(event, k), focus: () => act.stop(k) } },
     make("header", {}, shortTitle(step).replace("汇聚", ""), make("br"), make("span", { className: "faint" }, shape)), maps);
   if (count > fit) node.append(pager);
   inner.append(node);
@@ -226,8 +228,8 @@ function stepBox(inner, state, act, k, box) {
       paint(canvas, shades.subarray(i * height * width, (i + 1) * height * width), [height, width], "maps");
       return canvas;
     }));
-    pager.replaceChildren(button("‹", "前面的", () => turn(-fit)), `${part.first + 1}–${part.first + many}/${count}`,
-                          button("›", "后面的", () => turn(fit)));
+    pager.replaceChildren(button("‹", "前面的", () => turn(-fit), { tabIndex: -1 }), `${part.first + 1}–${part.first + many}/${count}`,
+                          button("›", "后面的", () => turn(fit), { tabIndex: -1 }));
     part.outline();
   };
   part.turnTo = (sheet) => {
@@ -247,6 +249,7 @@ function stepBox(inner, state, act, k, box) {
     part.outline();
   };
   part.focus = () => node.focus({ preventScroll: true });
+  part.stop = (here) => { node.tabIndex = here ? 0 : -1; };
   return part;
 }
 
@@ -497,13 +500,16 @@ function detailPanel(root, state, act) {
   root.append(shell);
   return {
     show: (answer, data) => {
-      const focused = shell.contains(document.activeElement) && (document.activeElement.dataset.focus ?? "own");
+      const focused = state.entering ? "own" :
+        shell.contains(document.activeElement) && (document.activeElement.dataset.focus ?? "own");
+      state.entering = false;
       const [own, ...sources] = answer.pictures.map((picture, i) => sheetFigure(state, act, picture, data[i], answer, i === 0));
       const parts = answer.kind === "pixel" ? [own, make("div", {}, "图像里的一个像素，到头了：0 是黑，1 是白。")]
         : answer.grid ? gridParts(state, act, answer, own, sources) : listParts(state, act, answer, own, sources);
       shell.replaceChildren(title(state, answer), make("div", { className: "work" }, ...parts));
       if (focused) shell.querySelector(`[data-focus=${focused}]`)?.focus({ preventScroll: true });
     },
+    holds: (element) => shell.contains(element),
     fail: (text) => shell.replaceChildren(make("p", { className: "error" }, text)),
   };
 }
@@ -526,7 +532,7 @@ function sheetFigure(state, act, picture, shades, answer, own) {
   paint(canvas, shades, picture.size, step.kind === "image" ? "gray" : "maps");
   const sheet = make("div", { className: "sheet", tabIndex: 0, style: { width: `${share * width}px`, height: `${share * height}px` },
     data: { "data-focus": own ? "own" : "source", "data-step": picture.step, "data-sheet": picture.sheet,
-            "data-size": picture.size.join(","), role: "application", "aria-label": "方向键换一格" } }, canvas);
+            "data-size": picture.size.join(","), role: "application", "aria-label": own ? "方向键换一格，PageUp、PageDown 换一张" : "点一格，看它" } }, canvas);
   const places = own ? [answer.cell.slice(2)] : (answer.grid?.cells ?? answer.terms)
     .filter(({ to }) => to && to[0] === picture.step && to[1] === picture.sheet).map(({ to }) => to.slice(2));
   if (places.length) sheet.append(frame(places, height, width, own || Boolean(answer.grid) || places.length === 1));
@@ -539,9 +545,12 @@ function sheetFigure(state, act, picture, shades, answer, own) {
   });
   sheet.addEventListener("keydown", (event) => {
     const move = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] }[event.key];
-    if (!move || !own) return;
+    const turn = { PageDown: 1, PageUp: -1 }[event.key];
+    if (!own || !(move || turn)) return;
     event.preventDefault();
-    go(from[0] + move[0], from[1] + move[1]);
+    if (move) go(from[0] + move[0], from[1] + move[1]);
+    else if (step.sheets[0] > picture.sheet + turn && picture.sheet + turn >= 0)
+      act.open([picture.step, picture.sheet + turn, ...from], true);
   });
   const channel = step.sheets[0] > 1 ? ` 通道 ${picture.sheet}` : "";
   return make("figure", {}, sheet, make("figcaption", {},
@@ -648,6 +657,7 @@ export function view(shell, ask) {
   panels.path = pathBar(root, state, act);
   panels.detail = detailPanel(root, state, act);
   root.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") act.leave(event.target);
     if (event.key === "Backspace" && !["INPUT", "SELECT"].includes(event.target.tagName)) {
       event.preventDefault();
       act.back(state.path.length - 2);
@@ -772,10 +782,20 @@ function actions(state, ask, panels) {
   };
   act.channel = (channel) => { state.channel = channel; cell(); };
   act.page = (first) => { Object.assign(state, { first, following: false }); cell(); };
+  act.stop = (k) => panels().strip.stop(k);
+  act.leave = (target) => { // 从一格的算术回到那一步，再从那里回到笔记本
+    if (panels().detail.holds(target)) {
+      const part = panels().strip.part(state.path.at(-1)[0]) ?? panels().strip.part(1);
+      panels().strip.reveal(part.k);
+      part.focus();
+    } else target.closest(".jp-Cell")?.focus();
+  };
   act.keyOnStep = (event, k) => {
     const side = { ArrowRight: 1, ArrowLeft: -1 }[event.key], turn = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (event.key === "Enter") act.open([k, panels().strip.part(k).first, 0, 0]);
-    else if (side) {
+    if (event.key === "Enter") {
+      act.open([k, panels().strip.part(k).first, 0, 0]);
+      state.entering = true;
+    } else if (side) {
       const next = panels().strip.part(Math.max(1, Math.min(last(), k + side)));
       panels().strip.reveal(next.k);
       next.focus();
