@@ -46,12 +46,12 @@ class Guess:
     def reply(self, guess: Any = None) -> str:
         """猜了 guess（None 是不猜）说哪一句：猜对没有，答案是什么。看不懂的抛出 ValueError。"""
         if guess is None:
-            return f"是 {self.answer}。"
+            return f"是{quoted(self._plain(self.truth()))}。"
         value, truth = self._read(guess), self._plain(self.truth())
         if value == truth:
-            return f"猜对了：{written(truth)}。"
+            return f"猜对了，是{quoted(truth)}。"
         found = [mistake.text for mistake, number in self.mistakes().items() if self._plain(number) == value]
-        return "".join([f"你猜 {written(value)}，是 {written(truth)}。", *found])
+        return "".join([f"你猜{quoted(value)}，是{quoted(truth)}。", *found])
 
     @property
     def answer(self) -> str:
@@ -60,6 +60,8 @@ class Guess:
 
     def _read(self, guess: Any) -> Any:
         """"6×14×14" 变成 [6, 14, 14]，一种可能还是它自己。"""
+        if guess is None or guess == "":
+            raise ValueError("还没有猜：" + ("先选一个。" if self.options else "先写一个，如 3×8×8。"))
         if self.options:
             if guess not in self.options:
                 raise ValueError(f"在 {'、'.join(self.options)} 里选一个，收到的是 {brief(guess)}。")
@@ -79,3 +81,8 @@ class Guess:
 def written(value: Any) -> str:
     """一个猜法写成文字：[6, 14, 14] 是 6×14×14。"""
     return value if isinstance(value, str) else "×".join(map(str, value))
+
+
+def quoted(value: Any) -> str:
+    """接在一句话里的一个猜法：一种可能加引号，数和形状前面空一格。"""
+    return f"「{value}」" if isinstance(value, str) else f" {written(value)}"

@@ -1,5 +1,6 @@
 """先猜的小组件：猜了才给看，按一下也可以不猜。"""
 
+import re
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from helpers.arguments import brief
-from helpers.exercises.guesses import Guess, written
+from helpers.exercises.guesses import Guess, quoted
 from helpers.exercises.progress import noted
 from helpers.exercises.shelf import guesses
 from helpers.network.trace import Trace
@@ -24,19 +25,20 @@ class GuessBox(Shown):
     def __init__(self, guess: Guess):
         super().__init__()
         self.guess = guess
-        self.entry = widgets.Dropdown(options=guess.options, value=None) if guess.options else \
-            widgets.Text(placeholder="如 3×8×8", layout=widgets.Layout(width="12em"))
+        self.entry = widgets.Dropdown(options=[("选一个", None), *zip(guess.options, guess.options, strict=True)]) \
+            if guess.options else widgets.Text(placeholder="如 3×8×8", layout=widgets.Layout(width="12em"))
         self.commit_button = widgets.Button(description="猜", layout=widgets.Layout(width="6em"))
         self.skip_button = widgets.Button(description="不猜，直接看", layout=widgets.Layout(width="9em"))
         self.message, self.table, self.picture = widgets.HTML(), widgets.HTML(), PictureBox()
         self.picture.layout.display = "none"
         self.commit_button.on_click(lambda _: self._show(lambda: guess.commit(self.entry.value)))
         self.skip_button.on_click(lambda _: self._show(guess.skip))
-        question = widgets.HTML(f"<b>先猜</b> {escape(guess.question)}")
+        self.entry.on_msg(self._typed)
+        question = widgets.HTML(f"<b>先猜</b> {_with_code(guess.question)}")
         self.children = [question, widgets.HBox([self.entry, self.commit_button, self.skip_button]),
                          self.message, self.table, self.picture]
         if (before := noted(guess.key).get("guess")) is not None:
-            self.message.value = escape(f"上次猜的是 {written(before)}。")
+            self.message.value = escape(f"上次猜的是{quoted(before)}。")
 
     def commit(self, value: Any) -> str:
         """猜一个，返回一句话；看不懂的抛出 ValueError。"""
@@ -51,6 +53,10 @@ class GuessBox(Shown):
             self._reveal(act())
         except Exception as error:  # 回调里的异常没有别处可看；改了再按
             self.message.value = red(first_line(error))
+
+    def _typed(self, entry: Any, content: Any, buffers: Any) -> None:
+        if content.get("event") == "submit":  # 按了 Enter
+            self.commit_button.click()
 
     def _reveal(self, text: str) -> str:
         self.message.value = escape(text)
@@ -71,6 +77,11 @@ class GuessBox(Shown):
         inside = f"{self.guess.answer}。" + (shown.html() if isinstance(shown, Trace) else "")
         html = f"<p>{escape(repr(self))}</p><details><summary>不猜，看答案</summary>{inside}</details>"
         return data | {"text/plain": repr(self), "text/html": html}, {}
+
+
+def _with_code(text: str) -> str:
+    """HTML；`…` 里的是代码。"""
+    return re.sub(r"`(.+?)`", r"<code>\1</code>", escape(text))
 
 
 def guess(section: str, name: str) -> GuessBox:

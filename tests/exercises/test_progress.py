@@ -78,10 +78,24 @@ def test_a_wrong_guess_names_its_mistake_and_nonsense_is_refused():
     box.entry.value = "不知道"
     box.commit_button.click()
     assert "✗" in box.message.value and "整数" in box.message.value
+    box.entry.value = ""
+    box.commit_button.click()
+    assert "还没有猜" in box.message.value and states("7.1")[1] == ["✗"]
+    choice = guess("7.6", "depths")
+    choice.commit_button.click()
+    assert "还没有猜" in choice.message.value
     with pytest.raises(ValueError, match="里选一个"):
         guess("7.6", "depths").commit("也许")
     with pytest.raises(ValueError, match="没有先猜"):
         guess("7.1", "blocks")
+
+
+def test_the_enter_key_guesses_and_code_is_shown_as_code():
+    box = guess("7.1", "block")
+    assert "<code>lenet_block(1, 6, padding=2)</code>" in box.children[0].value
+    box.entry.value = "6 14 14"
+    box.entry._handle_custom_msg({"event": "submit"}, [])  # 网页里按了 Enter
+    assert states("7.1")[1] == ["✓"] and box.table.value
 
 
 def test_without_a_kernel_the_answer_is_folded_away():
