@@ -392,6 +392,77 @@ def wait_for_cell(window, start):
 
 
 @in_chromium
+def test_one_touch_of_the_pad_is_a_dot(opened):
+    window = opened()
+    window.get_by_role("button", name="画一张").click()
+    draw(window, [(0.3, 0.4)])
+    lit = window.evaluate("""() => { const pad = document.querySelector("[data-what=pad]");
+        const { data } = pad.getContext("2d").getImageData(0, 0, pad.width, pad.height);
+        return [...data.keys()].filter((i) => i % 4 === 0 && data[i] > 200).map((i) => i / 4); }""")
+    rows, columns = np.divmod(lit, 112)
+    assert 30 < len(lit) < 80 and abs(rows.mean() - 0.4 * 112) < 1.5 and abs(columns.mean() - 0.3 * 112) < 1.5
+
+
+@in_chromium
+def test_what_is_shown_is_why_the_answer_until_the_reader_looks_elsewhere(opened):
+    window = opened()
+    view, value = window.locator(".inside"), window.locator(".inside [data-what=value]")
+    answered = "() => document.querySelector('.inside .best').dataset.class == " \
+               "document.querySelector('.inside [data-what=value]').dataset.cell.split(',').at(-1)"
+    for places in (SHIRT, [(0.1, 0.6), (0.9, 0.6), (0.9, 0.8), (0.1, 0.8)]):
+        before = view.locator(".right").inner_text()
+        view.get_by_role("button", name="画一张").click()
+        draw(window, places)
+        wait_for_another_answer(window, before)
+        window.wait_for_function(answered)
+        name = view.locator(".best").inner_text().split()[0]
+        assert name in view.locator("[data-what=title]").inner_text()
+        assert name in view.locator(".path .here").inner_text()
+    view.locator(".class:not(.best)").first.click()
+    chosen = view.locator(".path .here").inner_text()
+    before = view.locator(".right").inner_text()
+    view.get_by_role("button", name="清空").click()
+    wait_for_another_answer(window, before)
+    assert view.locator(".path .here").inner_text() == chosen and value.get_attribute("data-cell").startswith("12,")
+
+
+@in_chromium
+def test_the_maps_have_room_where_the_place_is_narrow_and_the_window_is_wide(opened):
+    window = opened()
+    window.evaluate("document.querySelector('.plug').style.width = '420px'")
+    window.wait_for_function("document.querySelector('.inside .strip').clientWidth > 380")
+    assert window.evaluate("document.documentElement.scrollWidth") <= 1280
+    window.evaluate("document.querySelector('.plug').style.width = '1200px'")  # 变宽了，多看得见的几步也画出来
+    window.wait_for_function("[...document.querySelectorAll('.inside .step')]"
+                             ".every((step) => step.querySelector('canvas'))")
+
+
+@in_chromium
+def test_the_keyboard_alone_goes_from_a_step_to_a_cell_and_back(opened):
+    window = opened()
+    focused = "document.activeElement.dataset"
+    window.locator(".inside select").focus()
+    window.keyboard.press("Tab")
+    assert window.evaluate(focused)["step"] == "1"
+    window.keyboard.press("Tab")  # 一列里只停一步
+    assert "class" in window.evaluate(focused)
+    window.keyboard.press("Shift+Tab")
+    for key in ("ArrowRight", "ArrowRight", "Enter"):
+        window.keyboard.press(key)
+    wait_for_cell(window, "3,0,0,0")
+    window.wait_for_function("document.activeElement.dataset.focus === 'own'")
+    for key, cell in (("ArrowDown", "3,0,1,0"), ("ArrowRight", "3,0,1,1"), ("PageDown", "3,1,1,1"),
+                      ("PageUp", "3,0,1,1")):
+        window.keyboard.press(key)
+        wait_for_cell(window, cell)
+    window.keyboard.press("Escape")
+    assert window.evaluate(focused)["step"] == "3"
+    window.keyboard.press("Tab")
+    window.keyboard.press("Shift+Tab")  # 回来还是那一步
+    assert window.evaluate(focused)["step"] == "3"
+
+
+@in_chromium
 def test_a_photo_from_the_disk_is_answered(opened, tmp_path):
     """从 file:// 打开的网页也读得到读者选的照片的像素。"""
     bag = Image.new("RGB", (300, 200), (240, 240, 230))

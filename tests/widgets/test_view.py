@@ -1,4 +1,4 @@
-"""在真的 JupyterLab、Notebook 7 和 Chromium 里打开一个刚训练的网络：画一件，点一格，走回像素。"""
+"""在真的 JupyterLab、Notebook 7 和 Chromium 里打开一个刚训练的网络：画一件，点一格，走回像素；先猜；内核重启。"""
 
 import ast
 
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="没
 
 TRAIN = """
 import torch
-from helpers import Inside, fashion_mnist, fit, load
+from helpers import Inside, fashion_mnist, fit, guess, load
 train, test = fashion_mnist(batch_size=32, images=1200, device="cpu")
 torch.manual_seed(0)
 net = load("7.1").lenet(activation="ReLU")
@@ -31,14 +31,16 @@ SHIRT = [(0.2, 0.15), (0.8, 0.15), (0.8, 0.4), (0.65, 0.4), (0.65, 0.85), (0.35,
          (0.2, 0.15)]
 
 
-@pytest.fixture(params=FRONT_ENDS)
-def opened(request, tmp_path):
-    """(哪一种, 运行过的笔记本)。"""
-    (tmp_path / "notebooks").mkdir()
-    cells = [nbformat.v4.new_code_cell(source) for source in (TRAIN, "inside")]
+@pytest.fixture(scope="module", params=FRONT_ENDS)
+def opened(request, tmp_path_factory):
+    """(哪一种, 运行过的笔记本)；几个测试接着用同一个，最后一个重启内核。"""
+    folder = tmp_path_factory.mktemp(request.param)
+    (folder / "notebooks").mkdir()
+    cells = [nbformat.v4.new_code_cell(source)
+             for source in (TRAIN, "inside", 'guess("7.1", "block")', 'guess("7.5", "path")')]
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "notebooks" / "view.ipynb")
-    with serving(request.param, tmp_path, "view.ipynb") as url, browsing(width=1440, height=900) as page:
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), folder / "notebooks" / "view.ipynb")
+    with serving(request.param, folder, "view.ipynb") as url, browsing(width=1440, height=900) as page:
         run_all(page, url, 300)
         yield request.param, page
 
@@ -96,3 +98,55 @@ def test_a_reader_draws_a_garment_and_walks_from_a_cell_to_a_pixel(opened):
 
     theme(page, "Dark")
     view.screenshot(path=SCREENSHOTS / f"view-{name}-dark.png")
+
+
+def test_the_keys_are_the_view_s_and_escape_gives_them_back(opened):
+    _, page = opened
+    view, cells = page.locator(".inside"), page.locator(".jp-Cell")
+    count = cells.count()
+    for place in (".step", ".class", ".path button", ".sheet"):
+        view.locator(place).first.focus()
+        for key in "ddxab":  # JupyterLab：删除、剪切、在上面和下面加一格
+            page.keyboard.press(key)
+        page.wait_for_timeout(200)
+        assert cells.count() == count and view.count() == 1
+    view.locator(".class").first.focus()
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.wait_for_function("count => document.querySelectorAll('.jp-Cell').length === count + 1", arg=count)
+
+
+def test_a_reader_guesses_before_looking(opened):
+    _, page = opened
+    shape, path = (page.locator(".jp-CodeCell", has_text=f'guess("{name}")').locator(".jp-Cell-outputArea")
+                   for name in ('7.1", "block', '7.5", "path'))
+    assert shape.locator("code").inner_text() == "lenet_block(1, 6, padding=2)"
+    shape.locator("input").fill("6x28x28")
+    assert shape.locator("table").count() == 0
+    shape.locator("input").press("Enter")
+    shape.locator("table").wait_for()
+    assert "6×14×14" in shape.inner_text() and "汇聚" in shape.inner_text()
+
+    path.get_by_role("button", name="猜", exact=True).click()  # 还没有选
+    path.get_by_text("✗").wait_for()
+    path.locator("select").select_option(index=2)
+    path.get_by_role("button", name="猜", exact=True).click()
+    path.locator("table").wait_for()
+    assert path.get_by_text("✗").count() == 0 and "路径 2" in path.inner_text()
+
+    page.evaluate("""async () => {
+        const book = jupyterapp.shell.currentWidget.content;
+        book.activeCellIndex = book.widgets.findIndex((cell) => cell.model.sharedModel.source.includes("path"));
+        await jupyterapp.commands.execute("notebook:run-cell");
+    }""")
+    path.get_by_text("上次").wait_for()  # 再运行：猜过的还记着，结果又收起来
+    assert path.locator("table").count() == 0
+
+
+def test_a_view_whose_kernel_is_new_says_so(opened):
+    _, page = opened
+    word = page.get_by_role("status").filter(has_text="内核")
+    assert word.count() == 0 or not word.is_visible()
+    page.evaluate("jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart()")
+    page.locator(".inside .class").first.click()
+    word.wait_for()
