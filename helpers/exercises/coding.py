@@ -1,7 +1,9 @@
 """写一个函数：用读者看不到的输入检查，不对时把那个输入给他看。"""
 
 import dis
+import inspect
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,37 +50,55 @@ class Code(Exercise):
         """每组输入都与参考答案的一样。"""
         if not callable(answer):
             raise ReaderError(f"答案应当是函数 {self.function} 自己（不写括号），收到的是 {brief(answer)}。")
-        results, first = [], ""
+        self._takes(answer)
+        results, wrong_ones, first = [], [], ""
         for args, wanted, clean in zip(self.inputs(), self._outputs(self.truth), self.inputs(), strict=True):
             found = attempt(lambda args=args: answer(*args), f"{self.function}({_shown(clean)})")
             results.append(found)
             if not all(same(a, b) for a, b in zip(args, clean, strict=True) if isinstance(a, Tensor)):
                 return wrong(f"{self.function}({_shown(clean)})：", (CHANGED,))
-            if not first and not same(found, wanted):
-                first = f"{self.function}({_shown(clean)}) 应当是 {_show(wanted)}，你的是 {_show(found)}。"
+            wrong_ones.append(not same(found, wanted))
+            if not first and wrong_ones[-1]:
+                first = f"{self.function}({_shown(clean)}) {_compared(found, wanted)}"
         if not first:
             return Verdict("对", f"{len(results)} 组你没有看到的输入都对。")
-        return wrong(first, (NOTHING,) if all(found is None for found in results) else self._recognized(results))
+        nothing = all(found is None for found in results)
+        return wrong(first, (NOTHING,) if nothing else self._recognized(results, wrong_ones.index(True)))
+
+    def _takes(self, answer: Callable[..., Any]) -> None:
+        """参数的个数对得上；看不出它要几个的（如内置的函数）就先试试。"""
+        try:
+            taken = inspect.signature(answer)
+        except (TypeError, ValueError):
+            return
+        wanted = self.signature.partition("(")[2].removesuffix("):")
+        try:
+            taken.bind(*wanted.split(", "))
+        except TypeError as error:
+            raise ReaderError(f"函数应当收 {wanted.count(',') + 1} 个参数：{wanted}；你的写成 {taken}。") from error
 
     def _outputs(self, function: Callable[..., Any]) -> list[Any]:
         """一个函数在每组输入上的结果；算不下去的是 None。"""
         found = []
-        for args in self.inputs():
-            try:
-                found.append(function(*args))
-            except Exception:  # 照错的想法写的函数，有的输入上走不通
-                found.append(None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch 的提醒不是说给读者的
+            for args in self.inputs():
+                try:
+                    found.append(function(*args))
+                except Exception:  # 照错的想法写的函数，有的输入上走不通
+                    found.append(None)
         return found
 
-    def _recognized(self, results: Sequence[Any]) -> tuple[Mistake, ...]:
-        """哪几种想错的写出来的函数，在每组输入上都与读者的相同。"""
-        return tuple(mistake for mistake, function in self.misled.items()
-                     if all(map(same, self._outputs(function), results)))
+    def _recognized(self, results: Sequence[Any], first: int) -> tuple[Mistake, ...]:
+        """哪几种想错的写出来的函数，在每组输入上都与读者的相同；没有，就只看第 first 组，给读者看的那一组。"""
+        alike = {mistake: [*map(same, self._outputs(function), results)] for mistake, function in self.misled.items()}
+        return (tuple(mistake for mistake, each in alike.items() if all(each))
+                or tuple(mistake for mistake, each in alike.items() if each[first]))
 
 
 def same(one: Any, other: Any) -> bool:
     """两个结果是不是一样：张量形状相同、值相近，数相近，一串就逐个比。"""
-    if isinstance(one, Tensor) or isinstance(other, Tensor):
+    if any(isinstance(each, Tensor) and each.dim() for each in (one, other)):
         if not (isinstance(one, Tensor) and isinstance(other, Tensor) and one.shape == other.shape):
             return False
         return torch.allclose(one.double(), other.double(), rtol=1e-4, atol=1e-5, equal_nan=True)
@@ -88,14 +108,25 @@ def same(one: Any, other: Any) -> bool:
     return math.isclose(a, b, rel_tol=1e-4, abs_tol=1e-6) if a is not None and b is not None else one is other
 
 
+def _compared(found: Any, wanted: Any) -> str:
+    """应当是什么，得到的是什么；形状不同就先说形状。"""
+    shapes = [tuple(each.shape) for each in (wanted, found) if isinstance(each, Tensor)]
+    if len(shapes) == 2 and shapes[0] != shapes[1]:
+        return f"的形状应当是 {shapes[0]}，你的是 {shapes[1]}。"
+    return f"应当是 {_show(wanted)}，你的是 {_show(found)}。"
+
+
 def _show(value: Any) -> str:
     """一个值，写得下的写出来，写不下的说形状。"""
+    if isinstance(value, list | tuple) and any(isinstance(each, Tensor) or callable(each) for each in value):
+        return f"[{_shown(value)}]"
     if isinstance(value, Tensor):
         if value.numel() > 12:
             return f"{tuple(value.shape)} 的张量，开头是 {[round(x, 3) for x in value.flatten()[:4].tolist()]}"
         rounded = torch.round(value.double(), decimals=3).tolist()
         return f"{rounded}"
-    return f"函数 {value.__name__}" if hasattr(value, "__name__") else brief(value)
+    name = getattr(value, "__name__", "")
+    return f"函数 {name}" if name else brief(value)
 
 
 def _shown(args: Sequence[Any]) -> str:

@@ -25,7 +25,8 @@ def attempt(do: Callable[[], Found], what: str) -> Found:
         raise ReaderError(f"{what}，被中断了{_place(error)}。一直停不下来的话，看看循环的条件会不会变；"
                           "以前做对的都还记着。") from error
     except (Exception, SystemExit) as error:
-        said = brief(str(error)).strip("'\"")
+        quoted = brief(str(error))
+        said = quoted[1:].removesuffix(quoted[0])
         raise ReaderError(f"{what}，抛出了 {type(error).__name__}：{said}{_place(error)}。") from error
 
 

@@ -98,6 +98,7 @@ MULTIPLIED_WINDOWS = Mistake("multiplied_windows", "把窗口乘了起来；每�
 IGNORED_STRIDE = Mistake("ignored_stride", "没有管步幅；前面走过几格，后面的窗口就隔几格看一个。")
 OWN_STRIDE = Mistake("own_stride", "把这一层自己的步幅也乘了进去；它只影响后面的层。")
 NO_FIRST = Mistake("no_first", "漏了起点的那一个像素：从 1 加起。")
+OWN_ONLY = Mistake("own_only", "乘的是这一层自己的步幅；要乘的是前面各层的步幅之积。")
 LAST_STRIDE = Mistake("last_stride", "只乘了前一层的步幅；前面各层的步幅要连乘。")
 
 
@@ -133,7 +134,9 @@ RECEPTIVE_FIELD = Code(
                     ([],)],
     misled={ADDED_WINDOWS: lambda layers: sum(k for k, _ in layers), MULTIPLIED_WINDOWS: _product,
             IGNORED_STRIDE: lambda layers: _field(layers, strides=False),
-            OWN_STRIDE: lambda layers: _field(layers, own=True), NO_FIRST: lambda layers: _field(layers, start=0),
+            OWN_STRIDE: lambda layers: _field(layers, own=True),
+            OWN_ONLY: lambda layers: _field(layers, own=True, chain=False),
+            NO_FIRST: lambda layers: _field(layers, start=0),
             LAST_STRIDE: lambda layers: _field(layers, chain=False)})
 
 LIGHT = Design(

@@ -126,6 +126,7 @@ LAST_ONLY = Mistake("last_only", "返回的只有最后一个卷积块的输出�
 WRONG_ORDER = Mistake("wrong_order", "新的放在了旧的前面；书上是 (X, 新的)。")
 SAME_INPUT = Mistake("same_input", "每个卷积块收到的都是最初的 X；它应当收到前面的一切。")
 CHAIN = Mistake("chain", "每个卷积块只收到前一个的输出；它应当收到前面的一切。")
+BARE = Mistake("bare", "没有连结，只是一个接一个；每一个的输出都要接在前面的一切后面。")
 SUMMED = Mistake("summed", "相加了，那是残差块；稠密块是连结。")
 NO_INPUT = Mistake("no_input", "输出里没有最初的 X。")
 
@@ -178,7 +179,8 @@ DENSE = Code(
     misled={LAST_ONLY: lambda X, convs: _dense(X, convs, last=True), WRONG_ORDER: _backwards,
             SAME_INPUT: lambda X, convs: _dense(X, convs, seen=lambda found: found[0]),
             CHAIN: lambda X, convs: _dense(X, convs, seen=lambda found: found[-1]),
-            SUMMED: _summed, NO_INPUT: lambda X, convs: torch.cat([X[:, :0], _dense(X, convs)[:, X.shape[1]:]], 1)})
+            BARE: lambda X, convs: _dense(X, convs, seen=lambda found: found[-1], last=True), SUMMED: _summed,
+            NO_INPUT: lambda X, convs: torch.cat([X[:, :0], _dense(X, convs)[:, X.shape[1]:]], 1)})
 
 SAME_BUDGET = Design(
     section="7.7", name="same-budget",

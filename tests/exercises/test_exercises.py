@@ -168,6 +168,31 @@ def test_a_function_that_returns_a_constant_is_an_attempt():
     assert exercise("7.1", "convolve").check(documented).outcome == "还没有作答"
 
 
+def test_another_shape_is_told_as_a_shape_and_functions_by_their_names():
+    told = exercise("7.1", "convolve").check(lambda X, K, b: X[:1, :1]).text
+    assert told.endswith("的形状应当是 (2, 2)，你的是 (1, 1)。")
+    assert "[函数 sin, 函数 neg]" in exercise("7.5", "inception").check(lambda X, paths: [X, X]).text
+
+
+def test_a_number_may_be_a_tensor_without_axes():
+    field = exercise("7.3", "receptive-field")
+    assert field.check(lambda layers: torch.tensor(field.truth(layers))).outcome == "对"
+    assert field.check(lambda layers: torch.tensor([field.truth(layers)])).outcome == "不对"
+
+
+def test_a_function_that_takes_other_arguments_is_told_which():
+    verdict = exercise("7.1", "convolve").check(lambda X, K: X)
+    assert verdict.outcome == "出错" and "X, K, b" in verdict.text
+    assert exercise("7.1", "convolve").check(lambda *all: 1).outcome == "不对"
+
+
+def test_what_an_exception_says_keeps_its_quotes():
+    def convolve(X, K, b):
+        return (1,).nothing
+    text = exercise("7.1", "convolve").check(convolve).text
+    assert "AttributeError：'tuple' object has no attribute 'nothing'（" in text
+
+
 def test_a_section_that_is_not_there_is_refused():
     for section in ("7.9", 7.1, None):
         with pytest.raises(ValueError, match="没有第"):

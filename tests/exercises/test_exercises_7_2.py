@@ -41,6 +41,7 @@ WRONG = {
                 (lambda X, u, p, training: X * (u < p) / (1 - p) if training else X, {"inverted"}),
                 (lambda X, u, p, training: X * (u >= p) / (1 - p), {"always"}),
                 (lambda X, u, p, training: X, {"never"}),
+                (lambda X, u, p, training: X * (u >= p), {"not_scaled"}),  # 两处都错，先说看得到的那一处
                 (lambda X, u, p, training: X * 0, set())],
     "tenth": [(published, {"params", "convs", "sizes"}), (lambda: narrow(32, 64, 96, 96), {"convs"}),
               (lambda: narrow(64, 192, 256, 256, 128), {"macs"}),

@@ -40,6 +40,7 @@ WRONG = {
                                             for i, (k, _) in enumerate(layers)), {"no_first"}),
                         (lambda layers: 1 + sum((k - 1) * math.prod(s for _, s in layers[:i + 1])
                                                 for i, (k, _) in enumerate(layers)), {"own_stride"}),
+                        (lambda layers: 1 + sum((k - 1) * s for k, s in layers), {"own_only"}),
                         (lambda layers: 3, set())],
     "light": [(lambda: plain(64, 128, 256, 256, 512, 512, 1024, 1024), {"params"}),
               (lambda: plain(*[32] * 7), {"convs"}), (lambda: plain(*[32] * 8, pools=2), {"field"}),

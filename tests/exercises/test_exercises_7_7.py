@@ -42,6 +42,7 @@ WRONG = {
     "dense": [(lambda X, convs: dense(X, convs)[-1], {"last_only"}), (backwards, {"wrong_order"}),
               (lambda X, convs: torch.cat(dense(X, convs, lambda found: found[0]), 1), {"same_input"}),
               (lambda X, convs: torch.cat(dense(X, convs, lambda found: found[-1]), 1), {"chain"}),
+              (lambda X, convs: dense(X, convs, lambda found: found[-1])[-1], {"bare"}),
               (summed, {"summed"}), (lambda X, convs: X, set())],
     "same-budget": [(densenet(), {"convs"}), (densenet(growth_rate=40), {"params", "macs", "convs"}),
                     (densenet(growth_rate=32, n4=6), {"params", "macs", "convs"}),
