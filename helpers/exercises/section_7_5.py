@@ -190,7 +190,7 @@ TWO_THREES = Design(
 
 NORM_CONTEST = Contest(
     section="7.5", name="norm",
-    question="给 Inception 块的每个卷积层后面加上批量规范化（书上后续版本的第一条），测试精度变高还是变低？\n"
+    question="给 Inception 块的每个卷积层后面加上批量规范化（书上的练习里，后续版本的第一条），测试精度变高还是变低？\n"
              "小的试法：一个 Inception 块、14×14 的 1,000 张图、3 轮，五个种子；看不出也是结论。",
     hints=("卷积和 ReLU 之间插 `nn.BatchNorm2d`。", "两组用同样的种子，`first.versus(second)`。",
            "没有规范化的只训练 3 轮多半还没有起步。"),
@@ -258,7 +258,8 @@ CLAIMS = Claims(
                   lambda: f"VGG-11 的参数 {_linear('7.3') / params(book_net('7.3')):.0%} 在全连接层，"
                           f"GoogLeNet 的全连接层只有 {_linear('7.5'):,} 个：全局平均汇聚省下最多，"
                           "1×1 降维再省几倍。"),
-        Statement("label_smoothing", "用标签平滑（0.1）训练，预测得完全正确、完全有把握时，损失是 0。",
+        Statement("label_smoothing",
+                  "用标签平滑（0.1：正确类别的目标是 0.91，其余各 0.01）训练，预测得完全正确、完全有把握时，损失是 0。",
                   lambda: _smoothed() < 0.01,
                   lambda: f"这时损失是 {_smoothed():.1f}：平滑的标签不许完全有把握。"),
         Statement("reduce", "不用 1×1 降维，整个 GoogLeNet 的参数是现在的三倍以上。",
