@@ -12,7 +12,7 @@ from helpers.arguments import between
 from helpers.network.borrow import rewinding
 from helpers.network.dispatch import Watcher, tensors
 from helpers.network.layer import Shape
-from helpers.network.shape_rules import follow_rules
+from helpers.network.shape_rules import Plain, follow_rules, ruled
 from helpers.network.sizes import Sizes
 from helpers.network.walk import Walk, checked_shape, count_macs, walking
 
@@ -84,7 +84,7 @@ def _together(walk: Walk, shapes: dict[int, Shape]) -> tuple[list[int], int] | N
     with rewinding(walk.home) as remember, _Work(walk, remember) as work:
         for tried in range(_BATCH, len(sizes) + _BATCH, _BATCH):
             batch = sizes[tried - _BATCH:tried]
-            groups = {shapes[size]: (walk.zeros(shapes[size]), [size]) for size in batch}
+            groups = {shapes[size]: (walk.plain(shapes[size]), [size]) for size in batch}
             for layer in chain:
                 groups = _step(walk, layer, groups)
             fits += sorted(size for _, same in groups.values() for size in same)
@@ -102,10 +102,15 @@ def _chain(net: nn.Module) -> list[nn.Module]:
 
 
 def _step(walk: Walk, layer: nn.Module, groups: dict[Any, tuple[Any, list[int]]]) -> dict[Any, tuple[Any, list[int]]]:
-    """走过一层：输出相同的边长合在一起，走不通的去掉。groups: 输入的形状到 (输入, 哪些边长)。"""
-    after: dict[Any, tuple[Any, list[int]]] = {}
+    """走过一层：输出相同的边长合在一起，走不通的去掉。groups: 输入的形状到 (输入, 哪些边长)。
+
+    照公式走的，输出只是一个 Plain：造一个张量比算一个形状慢得多。
+    """
+    rule, after = ruled(layer), {}
     for X, sizes in groups.values():
-        if out := walk.runs(layer, X):
+        out = rule and rule.after(X)
+        out = (out,) if out else walk.runs(layer, X.made() if isinstance(X, Plain) else X)
+        if out:
             key = _key(out[0])
             after.setdefault(key if key is not None else object(), (out[0], []))[1].extend(sizes)
     return after
@@ -140,6 +145,8 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
 
 def _key(value: Any) -> Any:
     """两次调用的参数的这个相同，交出的形状就相同；说不准就是 None。"""
+    if isinstance(value, Plain):
+        return value
     if isinstance(value, Tensor):
         return value.shape, value.stride(), value.dtype
     if isinstance(value, dict):

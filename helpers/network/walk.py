@@ -14,6 +14,7 @@ from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, stora
 from helpers.network.layer import Layer, Shape
 from helpers.network.receptive_field import Tracker
 from helpers.network.shape_errors import Place, ShapeError, diagnose
+from helpers.network.shape_rules import Plain
 
 
 @contextmanager
@@ -93,6 +94,10 @@ class Walk:
     def zeros(self, shape: Shape) -> Tensor:
         """这个形状的输入。"""
         return torch.zeros(shape, dtype=self.dtype, device=self.device)
+
+    def plain(self, shape: Shape) -> Plain:
+        """同上，只说是什么样的，不造出来；在 meta 上走时用。"""
+        return Plain(shape, self.dtype or torch.get_default_dtype())
 
     def runs(self, layer: nn.Module, X: Any) -> tuple[Any] | None:
         """(layer(X),)，不记是哪一层；走不通是 None。不能在 meta 上运行，从此就真算，这一次不算走通。"""
