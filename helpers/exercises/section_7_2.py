@@ -64,29 +64,36 @@ LINEAR_SHARE = Number(
     picture=_rows)
 
 
-def _smallest(rule: Rule = right, pooling: bool = True, wanted: int = 5) -> int:
-    """照一条规则，展平之前边长恰好是 wanted 的最小输入；没有就是 0。"""
-    return next((n for n in range(1, 600) if side(book_net("7.2")[:13], n, rule, pooling) == wanted), 0)
+def _smallest(rule: Rule = right, pooling: bool = True, wanted: int = 5, padding: int = 2) -> int:
+    """照一条规则，第一层填充 padding 时，展平之前边长恰好是 wanted 的最小输入；没有就是 0。"""
+    def features(n: int) -> int:
+        return side(book_net("7.2")[1:13], rule(n, 11, padding, 4), rule, pooling)
+
+    return next((n for n in range(1, 600) if features(n) == wanted), 0)
 
 
 FIELD = Mistake("field", "这是展平之前一个位置的感受野；没有填充的话，它才是能得到 1×1 的最小输入。")
-THE_BOOKS = Mistake("the_books", "这是书上用的输入；比它小的也走得通。")
+THE_BOOKS = Mistake("the_books", "这是书上用的输入；填充改成 2，它给出的是 6×6。")
+NOT_CHANGED = Mistake("not_changed", "这是填充 1 时的；填充多一圈，左右各多一列，输入就可以再小一些。")
 PAPERS = Mistake("papers", "这是论文里常写的 227：那里第一层没有填充，展平之前是 6×6。")
 ANY_SIZE = Mistake("any_size", "这样的输入到展平之前只剩 1×1；第一个全连接层写死了 256 × 5 × 5，要的是 5×5。")
 
 SMALLEST = Number(
     section="7.2", name="smallest",
-    question="书上的 AlexNet 走得通的最小的正方形输入，边长是几？\n先从 5×5 一层层往回推，再用 `input_sizes` 看。",
+    question="把书上的 AlexNet 第一层的填充从 1 改成 2，别的不动。\n"
+             "走得通的最小的正方形输入，边长是几？\n先从 5×5 一层层往回推，再用 `input_sizes` 看。",
     hints=("展平之前一定要是 5×5：第一个全连接层写死了 256 × 5 × 5。",
            "往回推：汇聚之后是 5，汇聚之前最小是 (5 − 1) × 2 + 3 = 11；3×3、5×5 的卷积都不改变边长。",
-           "11 → 23 → 47，最后 (47 − 1) × 4 + 11 − 2 × 1。"),
-    explanation="往回推，每一步取最小的：5 ← 11 ← 23 ← 47 ← (47 − 1) × 4 + 11 − 2 = 193。",
+           "11 → 23 → 47，最后 (47 − 1) × 4 + 11 − 2 × 2。"),
+    explanation="往回推，每一步取最小的：5 ← 11 ← 23 ← 47 ← (47 − 1) × 4 + 11 − 4 = 191。",
     code='from helpers import input_sizes, load\n\n'
-         'answer = input_sizes(load("7.2").alexnet(), (1, 1, 224, 224))[0]',
+         'net = load("7.2").alexnet()\nnet[0].padding = (2, 2)\n'
+         'answer = input_sizes(net, (1, 1, 224, 224))[0]',
     mistakes={**{mistake: lambda rule=rule: _smallest(rule) for mistake, rule in RULES.items()},
               NO_POOLING: lambda: _smallest(pooling=False),
               FIELD: lambda: int(_rows()[12].receptive_field.height or 0),
               THE_BOOKS: lambda: _rows()[0].in_shape[2],
+              NOT_CHANGED: lambda: _smallest(padding=1),
               PAPERS: lambda: next(n for n in range(224, 600) if (n - 11) % 4 == 0),  # 没有填充，恰好放得满
               ANY_SIZE: lambda: _smallest(wanted=1)})
 
