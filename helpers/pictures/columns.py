@@ -13,6 +13,7 @@ from helpers.pictures.pen import channels_at, paint, sheet, write
 _WIDTH, _HEIGHT = 9.6, 3.2  # 英寸
 _LEFT, _RIGHT, _TOP = 1.2, 1.5, 0.55  # 图像、概率占多宽，字占多高
 _COLUMNS = 12  # 至多画几列
+_LETTERS = 10  # 最多的列里，形状不超过这么多个字才放得下；再长就小一号，不碰到右边的
 
 
 def network_columns(steps: Sequence[Step], probabilities: Tensor, classes: Sequence[str]) -> Picture:
@@ -47,7 +48,8 @@ def _draw_step(axes: Axes, step: Step, left: float, width: float) -> None:
     if step.lanes == 1:
         name, _, size = step.text.title.replace("层", "").rpartition(" ")
         write(axes, left, top, f"{name}\n{size}" if name else size, 6.5, ha="left", va="top")
-        write(axes, left, top - 0.36, channels_at(step.value.shape[1:]), 6.5, ha="left", color=FAINT)
+        shape = channels_at(step.value.shape[1:])
+        write(axes, left, top - 0.36, shape, 6.5 if len(shape) <= _LETTERS else 5.5, ha="left", color=FAINT)
     room = height - (_TOP if step.lanes == 1 else 0.08)
     top -= _TOP if step.lanes == 1 else 0
     sheets = step.sheets
