@@ -6,13 +6,14 @@ import signal
 import sys
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
 
 from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
-from helpers.exercises.report import document, progress
+from helpers.exercises.report import document, progress, write_document
 from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.plan import Plan
 from helpers.experiments.session import train
@@ -59,6 +60,16 @@ def run(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> i
         if result.ended == "interrupted":
             say("接着训练：同样的命令后面加上 --resume。")
         return not result.finished
+
+
+def solutions(folder: Path) -> int:
+    """全部答案写进文件夹，说写在哪里；写不了就说一句，返回 2。"""
+    try:
+        print(f"写好了：{write_document(folder)}")
+    except OSError as error:
+        print(f"写不进 {folder}：{error.strerror}；换一个文件夹。", file=sys.stderr)
+        return 2
+    return 0
 
 
 def planned(section: str, options: argparse.Namespace, changes: dict[str, Any]) -> Plan:
@@ -124,7 +135,8 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--dtype", metavar="精度", help="float32 或 bfloat16，默认由硬件定")
     runner.add_argument("--cuda-graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
     commands.add_parser("progress", help="练习做到哪里了，先猜猜对了几个")
-    commands.add_parser("solutions", help="全部练习的提示和答案，印成一份 Markdown")
+    answers = commands.add_parser("solutions", help="全部练习的提示和答案，印成一份 Markdown")
+    answers.add_argument("--to", type=Path, metavar="文件夹", help="写进这个文件夹，连同图")
     options, rest = parser.parse_known_args(arguments)
     if options.command is None:
         parser.error("要说做什么：doctor、run、progress 或 solutions")
@@ -133,6 +145,8 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{options.command} 没有选项 {' '.join(rest)}")
         if options.command == "doctor":
             return doctor()
+        if options.command == "solutions" and options.to:
+            return solutions(options.to)
         print(progress() if options.command == "progress" else document())
         return 0
     try:

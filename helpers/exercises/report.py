@@ -1,12 +1,14 @@
 """做到哪里了，和全部答案的一份文件。"""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from helpers.exercises.exercise import Exercise
 from helpers.exercises.guesses import Guess
 from helpers.exercises.progress import noted
 from helpers.exercises.shelf import SHELF, exercises, guesses
 from helpers.pictures.canvas import BLUE, EDGE, Picture, canvas
+from helpers.pictures.png import squeeze
 
 
 class Progress:
@@ -65,12 +67,23 @@ def progress() -> Progress:
     return Progress()
 
 
-def document() -> str:
-    """全部练习的问题、提示和答案，一份 Markdown，与笔记本里的出自同一处。"""
-    return "\n".join(["# 练习的答案", "", "先自己做；每一题在笔记本里都有检查和三步提示。", *_chapters()])
+def document(folder: Path | None = None) -> str:
+    """全部练习的问题、提示和答案，一份 Markdown，与笔记本里的出自同一处。
+
+    folder: 图存在这个文件夹里，文字里指过去；没有就只写图在哪里看。
+    """
+    return "\n".join(["# 练习的答案", "", "先自己做；每一题在笔记本里都有检查和三步提示。", *_chapters(folder)])
 
 
-def _chapters() -> Iterator[str]:
+def write_document(folder: Path) -> Path:
+    """全部答案写进一个文件夹，图在旁边；返回那份 Markdown。写不了时抛出 OSError。"""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "答案.md"
+    file.write_text(document(folder) + "\n", encoding="utf-8")
+    return file
+
+
+def _chapters(folder: Path | None) -> Iterator[str]:
     for section in SHELF:
         yield f"\n## {section}"
         for i, each in enumerate(exercises(section), start=1):
@@ -78,5 +91,15 @@ def _chapters() -> Iterator[str]:
             yield f"\n### {section} 练习 {i}（{each.kind}）\n\n{each.question}\n"
             yield from (f"提示 {n}：{hint}  " for n, hint in enumerate(each.hints, start=1))
             yield f"\n**答案。** {found.text}"
-            if found.picture is not None and not isinstance(found.picture, Picture):
+            if isinstance(found.picture, Picture):
+                yield f"\n{_shown(found.picture, f'{section}-{i}.png', folder)}"
+            elif found.picture is not None:
                 yield f"\n```text\n{found.picture!r}\n```"
+
+
+def _shown(picture: Picture, name: str, folder: Path | None) -> str:
+    """一张图：存成文件，指过去；没有文件夹就说在哪里看。"""
+    if folder is None:
+        return f"{picture!r} 在笔记本里看；`python -m helpers solutions --to 文件夹` 连图一起写。"
+    (folder / name).write_bytes(squeeze(picture.png))
+    return f"![{picture.title}]({name})"

@@ -1,14 +1,17 @@
 """猜过什么、做对了什么，存在训练旁边；重启、再做错、文件坏了都不丢。"""
 
 import json
+import re
 import subprocess
 import sys
 
 import pytest
 from support.answers import exercise
+from support.pixels import pixels
 
-from helpers import guess, progress, saved_runs
+from helpers import exercises, guess, progress, saved_runs
 from helpers.__main__ import main
+from helpers.exercises.contests import Contest
 from helpers.exercises.shelf import SHELF, guesses
 from helpers.network.trace import Trace
 
@@ -112,3 +115,16 @@ def test_the_commands_say_what_they_do_not_take(capsys):
     assert "没有选项" in capsys.readouterr().err
     assert main(["solutions"]) == 0
     assert "## 7.1" in capsys.readouterr().out
+
+
+def test_the_written_solutions_have_their_pictures_beside_them(tmp_path, capsys):
+    assert main(["solutions", "--to", str(tmp_path / "new" / "answers")]) == 0
+    [written] = (tmp_path / "new" / "answers").glob("*.md")
+    assert str(written) in capsys.readouterr().out
+    linked = re.findall(r"!\[.+\]\((.+)\)", written.read_text(encoding="utf-8"))
+    contests = [each for section in SHELF for each in exercises(section) if isinstance(each, Contest)]
+    assert len({*linked}) == len(linked) >= len(contests) > 5
+    assert {*linked} == {path.name for path in written.parent.glob("*.png")}
+    assert all(pixels((written.parent / name).read_bytes()).shape[1] > 300 for name in linked)
+    assert main(["solutions", "--to", str(written)]) == 2
+    assert str(written) in capsys.readouterr().err
