@@ -100,7 +100,8 @@ class Run:
     @property
     def steps(self) -> int:
         """走了多少步。"""
-        return round(self.last.epoch * self.recipe["images"] / self.recipe["batch_size"]) if self.last else 0
+        in_an_epoch = math.ceil(self.recipe["images"] / self.recipe["batch_size"])
+        return round(self.last.epoch * in_an_epoch) if self.last else 0
 
     @property
     def too_short(self) -> bool:

@@ -161,6 +161,13 @@ def test_the_time_adds_up(plan):
     assert steps == pytest.approx(640 / run.seconds["steps"]) and honest == pytest.approx(640 / run.total_seconds)
 
 
+@pytest.mark.parametrize("epoch, batch_size, steps", [
+    (3.0, 16, 282), (1 + 47 / 94, 16, 141), (2.0, 1500, 2), (1.0, 4000, 1)])
+def test_the_last_batch_of_an_epoch_is_a_step_too(run, epoch, batch_size, steps):
+    run = replace(run, recipe=run.recipe | {"images": 1500, "batch_size": batch_size})
+    assert replace(run, points=[replace(run.points[-1], epoch=epoch)]).steps == steps
+
+
 def test_the_printed_parts_add_up_to_the_printed_total(run):
     shown = repr(replace(run, seconds={"steps": 18.36, "evaluation": 0.26, "drawing": 0.26}))
     [line] = [line for line in shown.splitlines() if line.startswith("时间")]
