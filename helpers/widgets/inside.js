@@ -26,9 +26,9 @@ function number(value) {
   return text.replace("-", "−");
 }
 
-// 格子里写得下的；太小的写成 4e−4，不写成 0.00
+// 格子里写得下的；太小的写成 4e-4，不写成 0.00
 const short = (value) => (value === 0 ? "0" : Math.abs(value) >= 100 ? value.toFixed(0) :
-  Math.abs(value) < 0.005 ? value.toExponential(0) : value.toFixed(2)).replaceAll("-", "−");
+  Math.abs(value) < 0.005 ? value.toExponential(0) : value.toFixed(2)).replace(/^-/, "−"); // 指数的负号短，格子里才放得下
 
 // 每种问题一次只问一个；没有答完又问的，只留最新的一个
 export function newest(send) {
@@ -196,7 +196,7 @@ function strip(root, state, act) {
 }
 
 // 一步的全名；在一个块里的，带上层的名字，与逐层的清单里的一样
-const fullTitle = (step, k) => `第 ${k} 步${step.layer?.includes(".") ? `（${step.layer}）` : ""} ${[step.title, ...step.details].join("，")}`;
+const fullTitle = (step, k) => `第 ${k} 步${step.layer?.includes(".") ? `（${step.layer}）` : " "}${[step.title, ...step.details].join("，")}`;
 
 function stepBox(inner, state, act, k, box) {
   const step = state.steps[k], { size, fit } = slots(box, step.sheets), [count] = step.sheets;
