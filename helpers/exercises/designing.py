@@ -79,7 +79,7 @@ class Design(Exercise):
     others: tuple[str, ...] = ()
 
     kind = "设计"
-    stub = "net = ..."
+    stub = "design = ..."
 
     def judge(self, answer: Any) -> Verdict:
         """走得通，而且每条限度都满足。"""
