@@ -34,7 +34,7 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
     笔记本里的训练存进环境变量 COMPANION_RUNS 指的文件夹；一本里的最后一次就是它的训练。
     """
     notebook = nbformat.read(path, as_version=4)
-    client = NotebookClient(notebook, timeout=None, kernel_name="python3",
+    client = NotebookClient(notebook, timeout=None, kernel_name="python3", coalesce_streams=True,
                             resources={"metadata": {"path": str(NOTEBOOKS)}})
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     try:
