@@ -1,6 +1,7 @@
 """测试里的训练存进临时文件夹，不与读者自己的混在一起；随机测试跑多少例也在这里定。"""
 
 import os
+import signal
 
 import pytest
 import torch
@@ -12,6 +13,10 @@ settings.register_profile("test", max_examples=300, derandomize=True, database=N
 settings.register_profile("fuzz", max_examples=10_000, print_blob=True, **UNHURRIED)
 settings.register_profile("mutants", max_examples=50, derandomize=True, database=None, **UNHURRIED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "test"))
+
+# 脚本在后台（&）起的进程不理 Ctrl+C，它起的进程也不理；测试里中断的那些要理
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
