@@ -64,19 +64,23 @@ def record(net: nn.Module, X: Tensor, *, own: bool = False) -> Recording:
     X: (B, C, H, W)，小数，会搬到网络所在的设备上；X 走不过去时，网络抛出什么就是什么。
     own: net 是自己的一份，已经在 eval 模式，以后也不改：不必借了再还，模块多的网络快几倍。
     """
-    if not isinstance(X, Tensor) or not X.is_floating_point():
-        raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
-    owned = [*net.parameters(), *net.buffers()]
-    home = owned[0].device if owned else X.device
-    X = X.detach().to(home)
+    X = placed(net, X)
     with ExitStack() as undo:
         for each in (torch.inference_mode(False), torch.no_grad(), nullcontext() if own else copied(net)):
             undo.enter_context(each)
-        recorder = _Recorder(net, X, undo.enter_context(rewinding(home)))
+        recorder = _Recorder(net, X, undo.enter_context(rewinding(X.device)))
         undo.enter_context(hooked(recorder.names, enter=recorder.enter, leave=recorder.leave))
         with recorder:
             net(X)
     return Recording(recorder.by_layer(net), recorder.image)
+
+
+def placed(net: nn.Module, X: Tensor) -> Tensor:
+    """X 的一份副本，在网络所在的设备上：就地改写输入的网络，改的是它。X 不是小数的张量时抛出 ValueError。"""
+    if not isinstance(X, Tensor) or not X.is_floating_point():
+        raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
+    owned = [*net.parameters(), *net.buffers()]
+    return X.detach().to(owned[0].device if owned else X.device, copy=True)
 
 
 class _Recorder(Watcher):

@@ -13,7 +13,7 @@ from helpers.data.fashion import LABELS, Batches
 from helpers.data.sketch import Prepared, prepare
 from helpers.network.inside import Cell
 from helpers.network.neighbours import Neighbours
-from helpers.network.recording import Value, record
+from helpers.network.recording import Value, placed, record
 from helpers.network.steps import Step, steps
 from helpers.network.where import grad_cam, occlusion
 from helpers.widgets.panel import first_line
@@ -61,15 +61,14 @@ class Answers:
 
     def look(self, X: Tensor) -> None:
         """换一张图。X: (1, C, H, W)，小数。每一步到有人问时才记：画着的时候，先要的是各类的概率。"""
-        home = next(self.net.parameters(), X).device
-        self.X = X.detach().to(home)
+        self.X = placed(self.net, X)
         self.probabilities = self.predict(self.X)
         self._steps: list[Step] = []
 
     def predict(self, X: Tensor) -> Tensor:
         """网络给一张图各类的概率，(n,)。"""
         with torch.no_grad():
-            return self.net(X)[0].float().softmax(-1)
+            return self.net(placed(self.net, X))[0].float().softmax(-1)
 
     @property
     def steps(self) -> list[Step]:
@@ -177,12 +176,12 @@ def _cell(answers: Answers, question: dict[str, Any], buffers: list[Any]) -> Rep
 def _trail(answers: Answers, question: dict[str, Any], buffers: list[Any]) -> Reply:
     """从一格起，每一步都沿着贡献最大的一项，走到像素。"""
     step, place = _step(answers, question)
-    cell, found = Cell(step.value, step.index(*place)), []
+    cell, by_value, found = Cell(step.value, step.index(*place)), answers.by_value, []
     for _ in range(_LONGEST):
         term = strongest(cell.explain())
-        if term is None or term.cell is None or term.cell.value not in answers.by_value:
+        if term is None or term.cell is None or term.cell.value not in by_value:
             break
-        here = answers.by_value[term.cell.value]
+        here = by_value[term.cell.value]
         cell = Cell(here.value, term.cell.index)
         found.append([here.number, *here.place(cell.index), term.value])
     return {"cell": [step.number, *place], "trail": found}, []

@@ -10,7 +10,7 @@ import torch
 from support.nets import SIZES, lenet
 from torch import nn
 
-from helpers import fashion_mnist, load
+from helpers import explain, fashion_mnist, load
 from helpers.network.where import grad_cam, occlusion
 from helpers.widgets.answers import Answers
 from helpers.widgets.terms import PAGE
@@ -56,6 +56,20 @@ def test_the_probabilities_are_the_network_s(section):
         assert cell["value"] == pytest.approx(logits[3].item(), abs=1e-5)
         assert answer["label"] == test.y[number]
         assert np.abs(looked(seen, X.shape[2:]) - X[0, 0].numpy()).max() <= 1 / 254
+
+
+def test_a_network_that_overwrites_its_input_changes_no_image():
+    net, X = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 3)), torch.randn(2, 1, 4, 4)
+    kept = X.clone()
+    answers = Answers(net, X)
+    assert torch.equal(answers.steps[0].value.content, kept[:1]) and torch.equal(answers.X, kept[:1])
+    explain(net, X[:1], "2", (0, 1))
+    assert torch.equal(X, kept)
+
+
+def test_images_that_are_no_fractions_are_refused():
+    with pytest.raises(ValueError, match="小数"):
+        Answers(nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), torch.zeros(2, 1, 4, 4, dtype=torch.uint8))
 
 
 def test_the_terms_give_torch_s_value_and_lead_to_cells_that_have_theirs(answers):
