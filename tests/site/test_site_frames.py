@@ -12,13 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from slices import Trained, namespace, sliced
-from support.site import chromium, page, show
+from support.site import chromium, page, show, until
 
 from helpers.book.sections import NETWORKS, find
 from helpers.pictures.canvas import canvas
 from helpers.widgets.interactive import Interactive
-
-MODULES = ["dom.js", "frames.js"]
 
 
 @cache
@@ -106,7 +104,7 @@ def test_every_position_shows_its_own_picture(tmp_path):
     data = frames.exported(Interactive(two, red=(0, 3), green=["0", "1", "2"]))
     assert [each["kind"] for each in data["controls"]] == ["range", "select"] and not data["note"]
     with chromium() as (tab, complaints):
-        show(tab, tmp_path, page(MODULES, {"frames": {"cell": data}}))
+        show(tab, tmp_path, page({"frames": {"cell": data}}))
         seen = {}
         for red, green in itertools.product(range(4), range(3)):
             tab.get_by_label("red").fill(str(red))
@@ -134,14 +132,14 @@ def test_many_sliders_move_one_at_a_time(tmp_path):
     assert (red["values"], red["start"]) == (["0", "1", "2"], 1) and blue["kind"] == "check" and data["note"]
     assert green["values"][0] == "0" and len(data["frames"]) <= frames.MOST
     with chromium(width=390, height=800) as (tab, complaints):
-        show(tab, tmp_path, page(MODULES, {"frames": {"cell": data}}))
+        show(tab, tmp_path, page({"frames": {"cell": data}}))
         image = tab.get_by_role("img")
         assert image.get_attribute("alt") == "{'red': 1, 'green': 0, 'blue': True}"
         tab.get_by_label("green").press("ArrowRight")
         assert tab.get_by_label("green").get_attribute("aria-valuetext") == green["values"][1]
-        tab.wait_for_function(f"document.querySelector('.frame img').alt.includes(\"'green': {green['values'][1]},\")")
+        until(tab, f"document.querySelector('.frame img').alt.includes(\"'green': {green['values'][1]},\")")
         tab.get_by_label("blue").click()
-        tab.wait_for_function("document.querySelector('.frame img').alt.includes(\"'blue': False\")")
+        until(tab, "document.querySelector('.frame img').alt.includes(\"'blue': False\")")
         assert image.get_attribute("alt") == "{'red': 1, 'green': 0, 'blue': False}"
         assert tab.get_by_label("green").input_value() == "0"
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")

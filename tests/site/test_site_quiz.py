@@ -12,8 +12,6 @@ from helpers.book.sections import find
 from helpers.exercises.guesses import Guess
 from helpers.exercises.shelf import SHELF, exercises, guesses
 
-MODULES = ["dom.js", "quiz.js"]
-
 
 @cache
 def book(section):
@@ -30,7 +28,7 @@ def window(tmp_path_factory):
     """一页，七节的都在上面。"""
     data = {f"{section} {cell}": each for section in SHELF for cell, each in exported(section).items()}
     with chromium() as (found, complaints):
-        show(found, tmp_path_factory.mktemp("quiz"), page(MODULES, {"quiz": data}))
+        show(found, tmp_path_factory.mktemp("quiz"), page({"quiz": data}))
         found.evaluate("async () => { window.quiz = await import('quiz.js'); }")
         yield found
     assert not complaints
@@ -136,7 +134,7 @@ def one(section, kind):
 @pytest.mark.slow
 def test_reader_tries_asks_for_hints_and_is_remembered(tmp_path):
     (cell, data), still = one("7.1", "number"), "<pre>还没有作答</pre>"
-    html = page(MODULES, {"quiz": {cell: data}}, still=still)
+    html = page({"quiz": {cell: data}}, still=still)
     with chromium() as (tab, complaints):
         show(tab, tmp_path, html)
         assert tab.locator(".plug pre:visible").count() == 0
@@ -167,7 +165,7 @@ def test_page_works_where_nothing_may_be_stored(tmp_path):
     cell, data = one("7.1", "choice")
     with chromium() as (tab, complaints):
         tab.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } });")
-        show(tab, tmp_path, page(MODULES, {"quiz": {cell: data}}))
+        show(tab, tmp_path, page({"quiz": {cell: data}}))
         for letter in data["truth"]:
             tab.get_by_label(letter, exact=True).check()
         tab.get_by_role("button", name="检查").click()
@@ -181,7 +179,7 @@ def test_answer_of_a_guess_is_hidden_until_the_guess(tmp_path, skip):
     cell, data = one("7.1", "guess")
     still = next(each for each in book("7.1").cells if each.id == cell).outputs[0].data["text/html"]
     with chromium(width=390, height=800) as (tab, complaints):
-        show(tab, tmp_path, page(MODULES, {"quiz": {cell: data}}, still=still))
+        show(tab, tmp_path, page({"quiz": {cell: data}}, still=still))
         assert data["truth"] not in tab.inner_text("body") and tab.locator(".plug table").is_hidden()
         if skip:
             tab.get_by_role("button", name="不猜，直接看").click()
@@ -193,7 +191,7 @@ def test_answer_of_a_guess_is_hidden_until_the_guess(tmp_path, skip):
             tab.get_by_role("button", name="猜", exact=True).click()
         assert data["truth"] in tab.locator(".verdict").inner_text() and tab.locator(".plug table").is_visible()
         assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        show(tab, tmp_path, page(MODULES, {"quiz": {cell: data}}, still=still))
+        show(tab, tmp_path, page({"quiz": {cell: data}}, still=still))
         assert ("6×14×14" in tab.locator(".verdict").inner_text()) is not skip
         assert tab.locator(".plug table").is_hidden()
         assert not complaints
@@ -203,7 +201,7 @@ def test_answer_of_a_guess_is_hidden_until_the_guess(tmp_path, skip):
 def test_picture_behind_a_guess_says_what_it_shows(tmp_path):
     cell, data = next((cell, each) for cell, each in exported("7.6").items() if each.get("picture"))
     with chromium() as (tab, complaints):
-        show(tab, tmp_path, page(MODULES, {"quiz": {cell: data}}))
+        show(tab, tmp_path, page({"quiz": {cell: data}}))
         assert tab.locator("img").is_hidden()
         tab.get_by_role("combobox", name="猜").select_option(data["truth"])
         tab.get_by_role("button", name="猜", exact=True).click()

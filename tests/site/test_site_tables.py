@@ -47,7 +47,7 @@ def browser():
 def opened(made, section, browser, tmp_path):
     """这一节的页面，打开了；再次打开用 opened(地址里 # 后面的)。"""
     cell, _, _, data = made
-    html = site.page(["dom.js", "tables.js", "explorer.js"], {"explorer": {cell: data}}, section=section)
+    html = site.page({"explorer": {cell: data}}, section=section)
 
     def open_with(hash=""):
         site.show(browser, tmp_path, html, hash)
