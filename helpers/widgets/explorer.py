@@ -104,7 +104,7 @@ class Explorer(Shown):
 
     def stop(self) -> None:
         """让正在进行的训练在这一步之后停下。"""
-        self.trainer.background.stop()
+        self.trainer.stop()
 
     def close(self) -> None:
         """关掉，见 Shown；正在训练的停下，走过的照样存下。"""

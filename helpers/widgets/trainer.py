@@ -45,7 +45,7 @@ class Trainer:
         self.picture.take(self._curves(plan.num_epochs).draw([], "按「训练」，曲线画在这里", DPI))
         self.history.show(self.runs)
         self.train_button.on_click(lambda _: self._start())
-        self.stop_button.on_click(lambda _: self.background.stop())
+        self.stop_button.on_click(lambda _: self.stop())
 
     def _start(self) -> None:
         self.train_button.disabled = True
@@ -64,6 +64,13 @@ class Trainer:
             self.panel.refuse(first_line(error))
         finally:
             self.train_button.disabled, self.stop_button.disabled = False, True
+
+    def stop(self) -> None:
+        """让正在训练的停下；正在走的一步、诊断和存下要一会儿，先说一句。没有在训练就什么也不做。"""
+        if self.background.running:
+            self.stop_button.disabled = True
+            self.panel.say("正在停：走完这一步就存下。")
+            self.background.stop()
 
     def busy(self) -> bool:
         """正在训练就说一句。"""

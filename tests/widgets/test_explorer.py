@@ -180,6 +180,25 @@ def test_a_new_explorer_ends_the_old_training(explorer, monkeypatch):
     asyncio.run(scene())
 
 
+def test_stop_is_answered_at_once(explorer, monkeypatch):
+    """走完这一步、诊断、存下要一会儿，按钮不能像没有按到。"""
+    monkeypatch.setattr("helpers.experiments.session.steps", slow_steps([]))
+    explorer.stop()
+    before = explorer.message.value
+
+    async def scene():
+        explorer.train_button.click()
+        await asyncio.sleep(0.15)
+        training = explorer.message.value
+        assert training != before and not explorer.stop_button.disabled
+        explorer.stop_button.click()
+        assert explorer.message.value not in (before, training) and explorer.stop_button.disabled
+        stopping = explorer.message.value
+        await asyncio.wrap_future(explorer.trainer.task)
+        assert explorer.message.value != stopping and not explorer.train_button.disabled
+    asyncio.run(scene())
+
+
 def test_pressing_twice_while_another_stops_trains_once(explorer, monkeypatch):
     monkeypatch.setattr("helpers.experiments.session.steps", slow_steps([]))
 
