@@ -27,7 +27,7 @@ import cells
 import psutil
 import torch
 from kernel import Kernel, printed, size
-from report import report, write_readme
+from report import read, report, write_readme
 
 from helpers import NETWORKS, fast_dtype, load, pick_device
 from helpers.data.fashion import FILES
@@ -250,17 +250,16 @@ def main() -> int:
     options = parser.parse_args()
     where = machine()
     path = results(where)
-    readings = json.loads(path.read_text(encoding="utf-8"))["readings"] if path.exists() else {}
+    content = read(path) if path.exists() else {"machines": {}, "readings": {}}
     with tempfile.TemporaryDirectory() as temporary:
         unpack(Path(temporary))
         for name in options.only:
             bench = Bench(options.rounds, Path(temporary))
             MEASURES[name](bench)
-            readings[name] = bench.readings
+            content["readings"][name], content["machines"][name] = bench.readings, where
             RESULTS.mkdir(exist_ok=True)
-            path.write_text(json.dumps({"machine": where, "readings": readings}, ensure_ascii=False, indent=1) + "\n",
-                            encoding="utf-8")
-    text = report(json.loads(path.read_text(encoding="utf-8")))
+            path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    text = report(content)
     print(text)
     if options.readme:
         write_readme(text)

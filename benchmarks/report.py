@@ -58,8 +58,15 @@ def rows(readings: dict[str, dict[str, Readings]], sides: list[str]) -> Iterable
 
 
 def report(content: dict[str, Any]) -> str:
-    """一台机器的结果，写成 Markdown。"""
-    where, readings = content["machine"], content["readings"]
+    """一台机器的结果，写成 Markdown；不与训练同一天、同一精度量的，各写明。"""
+    machines, readings = content["machines"], content["readings"]
+    where = machines["train"]
+
+    def when(name: str) -> str:
+        here = machines[name]
+        same = (here["date"], here["dtype"]) == (where["date"], where["dtype"])
+        return "" if same else f"（{here['date']}，{here['dtype']}）"
+
     versions = "，".join(f"{name} {where[name]}" for name in ("torch", "d2l", "torchinfo", "livelossplot"))
     trained = next(iter(readings["train"].values()))
     extra = [side for side in EXTRA if side in trained]
@@ -73,21 +80,21 @@ def report(content: dict[str, Any]) -> str:
                           for side, found in readings["learning"]["10 epochs 7.1"].items())
     lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet，95 % 的移动）：至多 {max(slow):.0f} ms。"
               f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒。"
-              + (f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒。" if "book" in readings else ""),
-              *seen(readings.get("view", {})),
+              + (f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒{when('book')}。"
+                 if "book" in readings else ""),
+              *([seen(readings["view"]) + when("view") + "。"] if "view" in readings else []),
               f"学到的一样：七个网络、float32，20 步的损失与 d2l 相差至多 {worst:.1e}；"
               f"LeNet 按书上的配方训练 10 轮，测试精度 {accuracies}。"]
     return "\n".join(lines)
 
 
-def seen(readings: dict[str, Readings]) -> list[str]:
+def seen(readings: dict[str, Readings]) -> str:
     """打开网络要等多久：七个网络里最慢的，几轮里最慢的。"""
-    worst = {what: [1000 * max(each[share] for name, sides in readings.items() if name.startswith(what)
-                               for each in sides["ours"]) for share in ("p50", "p95")]
-             for what in ("click", "stroke") if readings}
-    times = {what: " / ".join(f"{each:.0f}" for each in pair) for what, pair in worst.items()}
-    return [f"打开网络（七个里最慢的，中位数 / 95 %，只算内核）：点一格到算术 {times['click']} ms，"
-            f"画一笔到答案 {times['stroke']} ms。"] if readings else []
+    worst = {(what, share): 1000 * max(each[share] for name, sides in readings.items() if name.startswith(what)
+                                       for each in sides["ours"])
+             for what in ("click", "stroke") for share in ("p50", "p95")}
+    click, stroke = (f"{worst[what, 'p50']:.0f} / {worst[what, 'p95']:.0f} ms" for what in ("click", "stroke"))
+    return (f"打开网络（七个里最慢的，中位数 / 95 %，只算内核）：点一格到算术 {click}，画一笔到答案 {stroke}")
 
 
 def write_readme(text: str, begin: str = BEGIN, end: str = END) -> None:

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import torch
 
+from helpers.arguments import brief
 from helpers.book.sections import NETWORKS, load
 from helpers.doctor import examine
 from helpers.exercises.report import document, progress, write_document
@@ -98,7 +99,7 @@ def parse_changes(words: list[str]) -> dict[str, Any]:
     """
     changes, words = {}, [part for word in words for part in (word.split("=", 1) if word.startswith("--") else [word])]
     if len(words) % 2 or not all(name.startswith("--") for name in words[::2]):
-        raise ValueError(f"选项写成 --名字 值，如 --lr 0.1；收到的是 {' '.join(words)}。")
+        raise ValueError(f"选项写成 --名字 值，如 --lr 0.1；收到的是 {brief(' '.join(words))}。")
     for name, value in zip(words[::2], words[1::2], strict=True):
         changes[name[2:].replace("-", "_")] = literal(value)
     return changes

@@ -13,4 +13,9 @@ REFERENCE_RUNS = PACKAGE / "book" / "reference_runs.json"
 
 def runs_folder() -> Path:
     """训练存在哪里：环境变量 COMPANION_RUNS（~ 是自己的主目录），没有就是仓库里的 runs/。"""
-    return Path(os.environ.get("COMPANION_RUNS") or ROOT / "runs").expanduser()
+    return at_home(os.environ.get("COMPANION_RUNS") or ROOT / "runs")
+
+
+def at_home(path: Path | str) -> Path:
+    """开头的 ~ 换成主目录；没有那个用户的照原样，后面自会说没有这个文件夹。"""
+    return Path(os.path.expanduser(path))

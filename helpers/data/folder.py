@@ -14,11 +14,12 @@ from torchvision.datasets import ImageFolder
 from torchvision.datasets.folder import IMG_EXTENSIONS, has_file_allowed_extension
 from torchvision.transforms import v2
 
-from helpers.arguments import between, instance
+from helpers.arguments import between, brief, instance
 from helpers.data.split import Split, shares
 from helpers.machine.device import usable_device
 from helpers.machine.dice import Dice
 from helpers.machine.team import broadcast
+from helpers.paths import at_home
 
 
 class Files(ImageFolder):
@@ -136,8 +137,11 @@ def image_folder(root: Path | str, batch_size: int = 256, size: int = 224,
 
 def find_splits(root: Path | str) -> tuple[Path, Path]:
     """训练集和测试集的文件夹；不是一类一个文件夹的，抛出 ValueError。不读里面的文件名，百万张图也很快。"""
-    root = Path(instance(root, (str, Path), "图片文件夹应当是一个路径，如 'photos'")).expanduser()
-    splits = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+    root = at_home(instance(root, (str, Path), "图片文件夹应当是一个路径，如 'photos'"))
+    try:
+        splits = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+    except OSError as error:  # 名字太长
+        raise ValueError(f"没有 {brief(str(root))} 这样的文件夹（{error.strerror}）。") from error
     for folder in splits:
         if not class_names(folder):
             raise ValueError(f"{folder} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"

@@ -36,11 +36,11 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """这种毛病的名字，几个字，如「平台期」；不认得的种类就是症状。"""
-        return _TITLES.get(self.kind, self.symptom)
+        """这种毛病的名字，几个字，如「平台期」；不认得的种类就是症状，症状也没有写的是「不明」。"""
+        return _TITLES.get(self.kind, self.symptom) or "不明"
 
     def __str__(self) -> str:
-        parts = [f"{self.title}：{self.symptom}" if self.kind in _TITLES else self.symptom, self.remedy]
+        parts = [f"{self.title}：{self.symptom}" if self.kind in _TITLES else self.title, self.remedy]
         return "；".join(part for part in parts if part).rstrip("。") + "。"
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from helpers.arguments import between, instance
+from helpers.arguments import between, brief, instance
 from helpers.experiments.atomic import file_name, writing
 from helpers.experiments.run import Finding, Run, check_point, require_number, several
-from helpers.paths import runs_folder
+from helpers.paths import at_home, runs_folder
 from helpers.training.loop import Point
 
 _COLUMNS = ("epoch", "loss", "train_acc", "test_acc", "epoch_loss", "epoch_acc")
@@ -77,12 +77,16 @@ class Runs(list[Run]):
 def saved_runs(network: str | None = None, folder: Path | str | None = None) -> Runs:
     """存下的训练，从早到晚；network: 只要这个网络的。读不出来的文件跳过，记在 skipped 里。
 
-    更新的版本存下的，多出来的项不看。
+    更新的版本存下的，多出来的项不看。打不开那个文件夹时抛出 ValueError；还没有的不算。
     """
     instance(network or "", str, "network 应当是网络的名字，如 'lenet'")
-    folder = Path(instance(folder or runs_folder(), (str, Path), "folder 应当是一个路径"))
+    folder = at_home(instance(folder or runs_folder(), (str, Path), "folder 应当是一个路径"))
     found, skipped = [], []
-    for path in sorted(folder.expanduser().glob("*.json")):
+    try:
+        paths = sorted(folder.glob("*.json"))
+    except OSError as error:  # 名字太长
+        raise ValueError(f"打不开 {brief(str(folder))}（{error.strerror}）；换一个文件夹。") from error
+    for path in paths:
         try:
             run = restore(json.loads(path.read_text(encoding="utf-8")))
             _check(run)
@@ -153,7 +157,7 @@ def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
 
     path: 写到哪里，没有的文件夹会建好；写不了时抛出 ValueError，以前的文件还在。返回它。
     """
-    path = Path(instance(path, (str, Path), "path 应当是一个文件名，如 'runs.csv'")).expanduser()
+    path = at_home(instance(path, (str, Path), "path 应当是一个文件名，如 'runs.csv'"))
     runs = several(runs)
     names = list(dict.fromkeys(name for run in runs for name in run.recipe))
     text = io.StringIO(newline="")
@@ -167,6 +171,6 @@ def export_csv(runs: Iterable[Run], path: Path | str) -> Path:
     try:
         with writing(path) as file:
             file.write(text.getvalue().encode("utf-8-sig", errors="backslashreplace"))
-    except OSError as error:
-        raise ValueError(f"写不了 {path}（{error.strerror}）；换一个文件名。") from error
+    except (OSError, ValueError) as error:  # 名字里有 \0 的是 ValueError
+        raise ValueError(f"写不了 {brief(str(path))}（{getattr(error, 'strerror', error)}）；换一个文件名。") from error
     return path

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 aten = torch.ops.aten
 
@@ -115,6 +116,7 @@ class Watcher(TorchDispatchMode):
             self.before_random()
         self.running = op, args
         self.before(op, args, kwargs)
+        _try_empty(func, args, kwargs)
         out = _shortcut(op, args, kwargs)
         if out is NotImplemented:
             out = func(*args, **kwargs)
@@ -128,10 +130,18 @@ class Watcher(TorchDispatchMode):
 
 
 def _check(call: Convolution, out: Tensor) -> None:
-    """PyTorch 在 meta 上不查转置卷积的通道数，不查填充之前是不是空的，2.6 也不查输入是不是比卷积核小。"""
-    empty = 0 in call.X.shape[2:] or (call.X.numel() and not out.numel())
+    """PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小。"""
+    empty = call.X.numel() and not out.numel()
     if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
         raise RuntimeError("输入的通道数或大小与卷积核不合")
+
+
+def _try_empty(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
+    """meta 上有的参数是空的：真的算一次，算不成就抛出异常。空的算起来不费事；PyTorch 在 meta 上对它们查得不全。"""
+    if any(tensor.is_meta and not tensor.numel() for tensor in tensors((args, kwargs))):
+        args, kwargs = tree_map_only(Tensor, lambda tensor: torch.empty(tensor.shape, dtype=tensor.dtype),
+                                     (args, kwargs))
+        func(*args, **kwargs)
 
 
 def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

@@ -73,9 +73,9 @@ class Sight(NamedTuple):
         return Field(height, width)
 
     def _solid(self) -> "Sight":
-        """有的格子只有填充，一个方向上什么也看不到，另一个方向上也就看不到全部。"""
+        """有的格子只有填充（或者说不清），一个方向上什么也看不到，另一个方向上也就看不到全部。"""
         def kept(axis: Axis | None, other: Axis | None) -> Axis | None:
-            hollow = other is not None and (not other.seen or 0 in (other.cells or ()))
+            hollow = other is None or not other.seen or (other.place and (other.cells is None or 0 in other.cells))
             return None if hollow and axis is not None and axis.place is None else axis
         return Sight(kept(self.height, self.width), kept(self.width, self.height), self.even)
 

@@ -32,6 +32,8 @@ def typed(words):
 
 
 @given(command_lines)
+@example(["run", "7.1", "--lr", "--lr", "\n"])
+@example(["run", "7.1", "--data", "x" * 300])
 @example(["run", "7.1", "--c1", "1+" * 100_000 + "1"])  # 套得太深，Python 自己也读不了
 def test_any_command_line(words):
     code, said = typed(words)

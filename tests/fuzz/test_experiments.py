@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.odd import mutated, runs, values, words
 from support.recorded import BROKEN, HEALTHY
@@ -87,6 +87,7 @@ for content in FILES:
 
 
 @given(st.sampled_from(FILES).flatmap(mutated))
+@example(FILES[0] | {"findings": [""]})
 def test_any_file_among_the_runs(folder, content):
     """读不出来的跳过、记下名字；读出来的，卡片、判断、比较用的名字样样都有，存回去还是它。"""
     emptied(folder)

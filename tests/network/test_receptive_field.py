@@ -138,6 +138,8 @@ FIELDS = {
     "upsample": (after(nn.Upsample(scale_factor=2)), "?"),
     "transposed": (nn.ConvTranspose2d(2, 2, 3), "?"),
     "half_pooled": (Op("X[..., :6].mean((2, 3), keepdim=True)"), "全高×6"),
+    "mean_of_padding": (nn.Sequential(nn.Conv2d(2, 2, 1, padding=(2, 0)), Op("X.flip(2)"),
+                                      Op("X[:, :, :2].mean((2, 3), keepdim=True) + X")), "?"),
     "strided_pooled": (nn.Sequential(nn.Conv2d(2, 2, 3, stride=3), nn.AdaptiveAvgPool2d(1)), "全图"),
     # 说不清之后合成一个数
     "pooled_after_unknown": (nn.Sequential(nn.Upsample(scale_factor=2), CONV, nn.AdaptiveAvgPool2d(1)), "全图"),
