@@ -204,7 +204,8 @@ def networks(draw, count=4, kinds=KINDS, largest=14):
     shape = draw(st.integers(1, 4)), draw(st.integers(4, largest)), draw(st.integers(4, largest))
     X = torch.rand(1, *shape) + 0.5
     layers = body(draw, X, 2, count, kinds)
-    features = layers(X).numel()
+    with torch.no_grad():  # 有的就地改视图，记着梯度就不许
+        features = layers(X).numel()
     head = one_of(draw, [list, list, lambda: [nn.Flatten()], lambda: [nn.Flatten(), nn.Linear(features, 3)],
                          lambda: [nn.AdaptiveAvgPool2d(1), nn.Flatten()]])
     return nn.Sequential(*layers, *head).eval(), (1, *shape)

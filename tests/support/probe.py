@@ -56,9 +56,9 @@ def check_field(net, shape, subject=last_field):
                                for side, _, size in sides))
         if max(shape) > 150 or run(net, torch.zeros(shape)) is None:
             return
-    # 汇聚到几格的，多大的图也格格碰到边，看得到的总少一圈填充
+    # 汇聚到几格的，多大的图也格格碰到边，看得到的总少一圈填充；比图还大的，膨胀的窗口两头都在填充里
     inside = [any(first > 0 and last < size - 1 - _lost(net) for first, last in spans)
-              for side, spans, size in sides if not _agrees(side, spans, size, _lost(net))]
+              for side, spans, size in sides if not _agrees(side, spans, size, _lost(net)) and side <= size]
     assert not any(inside), f"{shape}：没有一格看得到 {field} 这么大，见到的是 {sides}"
 
 
