@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from math import prod
 from operator import or_
 from typing import NamedTuple
@@ -78,7 +78,7 @@ class Axis(NamedTuple):
             return self.scattered(place.dim, place.count) if stride <= kernel and dilation == 1 and (
                 reached >= was - 1) else None
         taps = range(-padding, kernel * dilation - padding, dilation)
-        grown = self._holding(place, [[i * stride + tap for tap in taps] for i in range(place.count)])
+        grown = self._holding(place, _windows(self.cells, place.count, stride, taps))
         if self.span is not None:
             start, end, jump = self.span
             grown = grown._replace(span=Span(start + taps[0] * jump, end + taps[-1] * jump, jump * stride))
@@ -89,16 +89,16 @@ class Axis(NamedTuple):
         if self.cells is None:
             kept = self.place and first <= 0 and first + place.count >= self.place.count
             return self.scattered(place.dim, place.count) if kept else None
-        cut = self._holding(place, [[edge(first + i, len(self.cells))] for i in range(place.count)])
+        count = len(self.cells)
+        used = (edge(first + i, count) for i in range(place.count))
+        cut = self._holding(place, tuple(self.cells[i] if 0 <= i < count else 0 for i in used))
         if self.span is not None:
             start, end, jump = self.span
             cut = cut._replace(span=Span(start + first * jump, end + first * jump, jump))
         return cut if cut.seen.bit_length() == self.seen.bit_length() else cut._replace(lost=0)
 
-    def _holding(self, place: Place, sources: Sequence[Sequence[int]]) -> "Axis":
-        """新的每一格看得到 sources 里那几格看得到的；没有的格子是填充。"""
-        old = self.cells or ()
-        cells = tuple(reduce(or_, (old[i] for i in source if 0 <= i < len(old)), 0) for source in sources)
+    def _holding(self, place: Place, cells: tuple[int, ...]) -> "Axis":
+        """新的每一格看得到 cells；各格隔多远，还不知道。"""
         return self._replace(place=place, cells=cells, span=None, seen=reduce(or_, cells, 0))
 
     def reshaped(self, old: Sequence[int], new: Sequence[int]) -> "Axis | None":
@@ -120,6 +120,13 @@ class Axis(NamedTuple):
         if self.place is not None:
             return self.span and self.span.end - self.span.start + 1
         return WHOLE if self.whole else self.seen.bit_length() - (self.seen & -self.seen).bit_length() + 1
+
+
+@lru_cache(maxsize=256)  # 高和宽多半一样；拖滑块时，一个网络的窗口都没有变
+def _windows(cells: tuple[int, ...], count: int, stride: int, taps: range) -> tuple[int, ...]:
+    """count 个窗口各看得到什么：第 i 个用第 i·stride + taps 格，没有的格子是填充。"""
+    return tuple(reduce(or_, (cells[j] for tap in taps if 0 <= (j := i * stride + tap) < len(cells)), 0)
+                 for i in range(count))
 
 
 def union(a: Axis | None, b: Axis | None) -> Axis | None:
