@@ -171,7 +171,10 @@ def several(runs: Iterable[Run]) -> list[Run]:
 
 
 def check_point(point: Point) -> None:
-    """曲线上的一点，从文件里读来的；不是数就抛出 TypeError。损失和训练精度可以是 NaN，没有量过的是 None。"""
+    """曲线上的一点，从文件里读来的；不是数就抛出 TypeError，轮数是负的、大得没有道理就抛出 ValueError。
+
+    损失和训练精度可以是 NaN，没有量过的是 None。
+    """
     for name, value in vars(point).items():
         if name in ("loss", "train_acc"):
             absent = isinstance(value, float) and math.isnan(value)
@@ -179,6 +182,8 @@ def check_point(point: Point) -> None:
             absent = value is None and name != "epoch"
         if not absent:
             require_number(value)
+    if not 0 <= point.epoch <= 1e6:
+        raise ValueError("轮数不对")
 
 
 def require_number(value: Any) -> None:

@@ -88,6 +88,8 @@ for content in FILES:
 
 @given(st.sampled_from(FILES).flatmap(mutated))
 @example(FILES[0] | {"findings": [""]})
+@example(FILES[0] | {"points": [FILES[0]["points"][0] | {"epoch": -1}]})
+@example(FILES[0] | {"points": [FILES[0]["points"][0] | {"epoch": 1e308}]})
 def test_any_file_among_the_runs(folder, content):
     """读不出来的跳过、记下名字；读出来的，卡片、判断、比较用的名字样样都有，存回去还是它。"""
     emptied(folder)
