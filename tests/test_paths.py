@@ -11,10 +11,11 @@ from helpers.paths import at_home, runs_folder
 
 DOORS = {"image_folder": image_folder, "saved_runs": lambda path: saved_runs(folder=path),
          "export_csv": lambda path: export_csv([], path)}
-ODD = ["x" * 300, "x" * 5_000, "~nobody_here/x", "~", "a\0b"]
+# 整条路径至多 4,096 个字节：里面的 val 放得下，train 放不下
+ODD = ["x" * 300, "x" * 5_000, "/".join(["x" * 200] * 20) + "/" + "x" * 70, "~nobody_here/x", "~", "a\0b"]
 
 
-@pytest.mark.parametrize("path", ODD, ids=["long", "longer", "stranger", "home", "nul"])
+@pytest.mark.parametrize("path", ODD, ids=["long", "longer", "longest", "stranger", "home", "nul"])
 @pytest.mark.parametrize("door", DOORS.values(), ids=[*DOORS])
 def test_odd_paths_are_taken_or_refused_in_words(door, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -140,12 +140,12 @@ def find_splits(root: Path | str) -> tuple[Path, Path]:
     root = at_home(instance(root, (str, Path), "图片文件夹应当是一个路径，如 'photos'"))
     try:
         splits = root / "train", root / "val" if (root / "val").is_dir() else root / "test"
+        lacking = [folder for folder in splits if not class_names(folder)]
     except OSError as error:  # 名字太长
         raise ValueError(f"没有 {brief(str(root))} 这样的文件夹（{error.strerror}）。") from error
-    for folder in splits:
-        if not class_names(folder):
-            raise ValueError(f"{folder} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
-                             "测试集放在 val 或 test 里。")
+    if lacking:
+        raise ValueError(f"{lacking[0]} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
+                         "测试集放在 val 或 test 里。")
     return splits
 
 
