@@ -56,9 +56,10 @@ def check_field(net, shape, subject=last_field):
                                for side, _, size in sides))
         if max(shape) > 150 or run(net, torch.zeros(shape)) is None:
             return
-    # 汇聚到几格的，多大的图也格格碰到边，看得到的总少一圈填充；比图还大的，膨胀的窗口两头都在填充里
+    # 汇聚到几格的，多大的图也格格碰到边，看得到的总少一圈填充；膨胀的窗口比图还大，两头就可以都在填充里
     inside = [any(first > 0 and last < size - 1 - _lost(net) for first, last in spans)
-              for side, spans, size in sides if not _agrees(side, spans, size, _lost(net)) and side <= size]
+              for side, spans, size in sides if not _agrees(side, spans, size, _lost(net))
+              and (side <= size or not _dilated(net))]
     assert not any(inside), f"{shape}：没有一格看得到 {field} 这么大，见到的是 {sides}"
 
 
@@ -71,6 +72,11 @@ def _agrees(side, spans, size, lost):
         assert longest <= side, (side, spans, size)
         return longest == side
     return True
+
+
+def _dilated(net):
+    """有没有膨胀的窗口。"""
+    return any(module.dilation not in (1, (1, 1)) for module in net.modules() if hasattr(module, "dilation"))
 
 
 def _lost(net):
