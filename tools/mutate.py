@@ -3,7 +3,7 @@
     python tools/mutate.py [--sample 60] [--seed 0] [--jobs 2] [data/fashion network/trace …]
 
 改的是比较、算术、与或非、数、返回值，或者删掉一句；不改文字、类型标注和只关版面的字符串。
-先记下每个测试走进了哪些函数：一个变异只跑走到它的测试，快的在前，红了就停。
+先记下每个测试走到了哪些行：一个变异只跑走到它的测试，快的在前，红了就停。
 变异都在临时的副本里，工作树不动。只有 fork 的系统（Linux、macOS）能用。
 """
 
@@ -12,18 +12,19 @@ import ast
 import copy
 import functools
 import gc
+import hashlib
 import json
 import os
 import random
 import shutil
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import coverage
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,6 +43,8 @@ SHARED = ["tests/experiments", "tests/faults", "tests/test_arguments.py"]
 MODULES = [f"{room}/{path.stem}" for room in ROOMS for path in sorted((ROOT / "helpers" / room).glob("[a-z]*.py"))]
 # 朴素的对照不用再跑；最慢的别的测试也看得见
 SKIPPED = "not naive and not browser and not test_view and not B4 and not B6 and not B9"
+PASSED = (0, 5)  # 全绿；5：一个测试也没有跑
+Footprint = tuple[float, dict[str, list[int]]]  # 一个测试：几秒，{文件: 走到的行}
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
          ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -126,68 +129,62 @@ def replace(tree: ast.AST, target: ast.AST, other: ast.AST) -> None:
 
 
 class Footprints:
-    """pytest 的插件：每个测试要多久，走进了 helpers/ 的哪些函数（线程里的也算，别的进程里的不算）。
+    """pytest 的插件：每个测试要多久，走到了 helpers/ 的哪些行（线程里的也算，别的进程里的不算）。
 
     记住了的结果（lru_cache）每个测试之前忘掉，不然只有第一个测试走得进去；几个测试共用的准备（fixture）和
     导入测试文件时走到的，用到它的测试都算。
     """
 
     def __init__(self, folder: Path):
-        self.root, self.entered = str(folder / "helpers"), set()
+        self.root = folder / "helpers"
+        self.coverage = coverage.Coverage(data_file=None, include=[f"{self.root}/*"], config_file=False)
         self.seconds: dict[str, float] = {}
-        self.places: dict[str, set[tuple[str, int, int]]] = {}
-        self.fixtures: dict[object, set[tuple[str, int, int]]] = {}
-        self.modules: dict[str, set[tuple[str, int, int]]] = {}
-
-    def watch(self, frame, event, _) -> None:
-        if event == "call":
-            self.entered.add(frame.f_code)
-
-    def taken(self) -> set[tuple[str, int, int]]:
-        """上一次以来走进的函数：(文件, 第一行, 最后一行)。"""
-        codes, self.entered = self.entered, set()
-        return {(code.co_filename[len(self.root) + 1:-3], code.co_firstlineno,
-                 max(line for *_, line in code.co_lines() if line)) for code in codes
-                if code.co_filename.startswith(self.root)}
+        self.shared: dict[str, list[str]] = {}  # 测试用到的 fixture 的名字
+        self.coverage.start()
+        self.coverage.switch_context("import")
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_make_collect_report(self, collector):
-        self.entered = set()
-        sys.setprofile(self.watch)
+    def pytest_fixture_setup(self, fixturedef, request):
+        self.coverage.switch_context(f"fixture {fixturedef.argname}")
         try:
             return (yield)
         finally:
-            sys.setprofile(None)
-            self.modules.setdefault(collector.nodeid, set()).update(self.taken())
-
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef):
-        before, self.entered = self.entered, set()
-        try:
-            return (yield)
-        finally:
-            codes = self.entered
-            self.fixtures.setdefault(fixturedef, set()).update(self.taken())
-            self.entered = before | codes
+            self.coverage.switch_context(request._pyfuncitem.nodeid)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item):
         for each in gc.get_objects():
             if isinstance(each, functools._lru_cache_wrapper) and (each.__module__ or "").startswith("helpers"):
                 each.cache_clear()
-        self.entered, begin = set(), time.monotonic()
-        sys.setprofile(self.watch)
-        threading.setprofile(self.watch)
+        begin = time.monotonic()
+        self.coverage.switch_context(item.nodeid)
         try:
             return (yield)
         finally:
-            sys.setprofile(None)
-            threading.setprofile(None)
             self.seconds[item.nodeid] = time.monotonic() - begin
-            used = item._fixtureinfo.name2fixturedefs.values() if hasattr(item, "_fixtureinfo") else ()
-            self.places[item.nodeid] = self.taken().union(
-                self.modules.get(item.nodeid.split("::")[0], ()),
-                *(self.fixtures.get(fixture, ()) for fixtures in used for fixture in fixtures))
+            self.shared[item.nodeid] = [f"fixture {name}" for name in item.fixturenames]
+
+    def taken(self) -> dict[str, Footprint]:
+        """{测试: (秒, {文件: 走到的行})}。"""
+        self.coverage.stop()
+        data = self.coverage.get_data()
+        reached: dict[str, dict[str, set[int]]] = {}
+        for path in data.measured_files():
+            module = str(Path(path).relative_to(self.root))[:-3]
+            for line, contexts in data.contexts_by_lineno(path).items():
+                for context in contexts:
+                    reached.setdefault(context, {}).setdefault(module, set()).add(line)
+        return {name: (seconds, union(reached.get(part, {}) for part in ("import", *self.shared[name], name)))
+                for name, seconds in self.seconds.items()}
+
+
+def union(parts: Iterable[dict[str, set[int]]]) -> dict[str, list[int]]:
+    """几处走到的行，合在一起。"""
+    whole: dict[str, set[int]] = {}
+    for part in parts:
+        for module, lines in part.items():
+            whole.setdefault(module, set()).update(lines)
+    return {module: sorted(lines) for module, lines in whole.items()}
 
 
 class Chosen:
@@ -202,7 +199,7 @@ class Chosen:
                           key=lambda item: self.order[item.nodeid])
 
 
-def start(folder: Path, tests: list[str], plugin: object, then: Callable[[], None] = lambda: None) -> int:
+def start(folder: Path, tests: list[str], plugin: Callable[[], object], then: Callable[[], None] = lambda: None) -> int:
     """在 fork 出的进程里跑测试；大的库已经在父进程里装好，helpers 没有。"""
     pid = os.fork()
     if pid == 0:
@@ -214,9 +211,9 @@ def start(folder: Path, tests: list[str], plugin: object, then: Callable[[], Non
         sys.path[:0] = [str(folder)]
         os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "mutants"}
         sys.dont_write_bytecode = True
-        fast = ["-x"] if isinstance(plugin, Chosen) else []
-        status = pytest.main([*fast, "-q", "-p", "no:cacheprovider", "-k", SKIPPED, *tests], plugins=[plugin])
-        then()
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-k", SKIPPED, *tests], plugins=[plugin()])
+        if status in PASSED:
+            then()
         os._exit(status)
     return pid
 
@@ -230,31 +227,73 @@ def copied(folder: Path) -> Path:
     return folder
 
 
-def footprints(rooms: set[str]) -> dict[str, tuple[float, list[tuple[str, int, int]]]]:
-    """没有改的代码跑一遍这些房间的测试：{测试: (秒, 走进的函数)}；有红的就停下。"""
-    tests = sorted({path for room in rooms for path in ROOMS[room]} | set(SHARED))
+def fingerprint(*parts: str) -> str:
+    """这些文件和文件夹里所有代码的指纹。"""
+    digest = hashlib.sha256()
+    for part in parts:
+        for path in sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / part]:
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def footprints(rooms: set[str], slots: int) -> dict[str, Footprint]:
+    """没有改的代码跑一遍这些房间的测试，每个文件一个进程，几个同时；有红的就停下。
+
+    记在 build/footprints/：代码和那个测试文件都没有改，下一次不用再跑。
+    """
+    tests = sorted({str(each.relative_to(ROOT)) for room in rooms for path in [*ROOMS[room], *SHARED]
+                    for each in ([ROOT / path] if path.endswith(".py") else (ROOT / path).glob("test_*.py"))})
+    base = fingerprint("helpers", "tests/support", *sorted(
+        str(each.relative_to(ROOT)) for each in (ROOT / "tests").rglob("conftest.py")))
+    shelf = ROOT / "build" / "footprints"
+    shelf.mkdir(parents=True, exist_ok=True)
+    answers = {path: shelf / f"{base}-{fingerprint(path)}.json" for path in tests}
+    waiting, running = [path for path in tests if not answers[path].exists()], {}
     with tempfile.TemporaryDirectory() as temporary:
-        folder = copied(Path(temporary) / "0")
-        plugin, answer = Footprints(folder), Path(temporary) / "footprints.json"
-        pid = start(folder, tests, plugin, lambda: answer.write_text(json.dumps(
-            {name: (seconds, sorted(plugin.places[name])) for name, seconds in plugin.seconds.items()})))
-        if os.waitpid(pid, 0)[1]:
-            sys.exit("没有改，测试也红：先修好。")
-        return json.loads(answer.read_text())
+        folder = copied(Path(temporary))
+        while waiting or running:
+            while waiting and len(running) < slots:
+                path = waiting.pop(0)
+                running[watched(folder, path, answers[path])] = path
+            pid, status = os.wait()
+            path = running.pop(pid)
+            print(f"脚印：{path}", flush=True)
+            if os.waitstatus_to_exitcode(status) not in PASSED:
+                sys.exit(f"没有改，{path} 也红：先修好。")
+    return {name: each for answer in answers.values() for name, each in json.loads(answer.read_text()).items()}
 
 
-def killers(mutant: Mutant, feet: dict) -> list[str]:
-    """走到改的那一处的测试，快的在前；改的不在函数里，就是走进这个文件的。"""
-    def near(place: tuple[str, int, int]) -> bool:
-        return place[0] == mutant.module and place[1] <= mutant.line <= place[2]
+def watched(folder: Path, path: str, answer: Path) -> int:
+    """在 fork 出的进程里跑一个测试文件，脚印写进 answer。"""
+    plugins: list[Footprints] = []
 
-    inside = any(near(place) for _, places in feet.values() for place in places)
-    found = [(seconds, name) for name, (seconds, places) in feet.items()
-             if any(near(place) if inside else place[0] == mutant.module for place in places)]
-    return [name for _, name in sorted(found)]
+    def write() -> None:
+        answer.write_text(json.dumps(plugins[0].taken()))
+
+    return start(folder, [path], lambda: plugins.append(Footprints(folder)) or plugins[0], write)
 
 
-def run(jobs: list[Mutant], slots: int, feet: dict) -> list[tuple[Mutant, bool]]:
+def killers(mutant: Mutant, feet: dict[str, Footprint]) -> list[str]:
+    """走到改的那一句的测试，快的在前；那一句导入时就运行，就是走进这个文件的函数的。"""
+    tree = ast.parse((ROOT / "helpers" / f"{mutant.module}.py").read_text(encoding="utf-8"))
+    bodies = {line for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+              for part in (node.body if isinstance(node.body, list) else [node.body])
+              for line in range(part.lineno, part.end_lineno + 1)}
+    statement = min((own(node) for node in ast.walk(tree)
+                     if isinstance(node, ast.stmt) and mutant.line in own(node)), key=len)
+    near = statement if statement & bodies else bodies
+    return [name for _, name in sorted((seconds, name) for name, (seconds, places) in feet.items()
+                                       if near & set(places.get(mutant.module, ())))]
+
+
+def own(statement: ast.stmt) -> set[int]:
+    """一个语句自己的行；for、if、def 这样的，只算开头。"""
+    body = getattr(statement, "body", None)
+    last = max(body[0].lineno - 1, statement.lineno) if body else statement.end_lineno
+    return set(range(statement.lineno, last + 1))
+
+
+def run(jobs: list[Mutant], slots: int, feet: dict[str, Footprint]) -> list[tuple[Mutant, bool]]:
     """跑完所有变异，几个同时；返回 (变异, 被杀死)。"""
     results, running, waiting = [], {}, list(jobs)
     with tempfile.TemporaryDirectory() as temporary:
@@ -266,7 +305,7 @@ def run(jobs: list[Mutant], slots: int, feet: dict) -> list[tuple[Mutant, bool]]
                 (folder / "helpers" / f"{mutant.module}.py").write_text(mutant.source, encoding="utf-8")
                 deadline = time.monotonic() + 60 + 10 * sum(feet[name][0] for name in tests)
                 files = list(dict.fromkeys(name.split("::")[0] for name in tests)) or ["tests/test_house.py"]
-                running[start(folder, files, Chosen(tests))] = mutant, folder, deadline
+                running[start(folder, files, functools.partial(Chosen, tests))] = mutant, folder, deadline
             for pid, (mutant, folder, deadline) in list(running.items()):
                 done, status = os.waitpid(pid, os.WNOHANG)
                 if not done and time.monotonic() > deadline:
@@ -274,7 +313,7 @@ def run(jobs: list[Mutant], slots: int, feet: dict) -> list[tuple[Mutant, bool]]
                     _, status = os.waitpid(pid, 0)
                     done = True
                 if done:
-                    killed = os.waitstatus_to_exitcode(status) not in (0, 5)  # 5：没有一个测试走到那里
+                    killed = os.waitstatus_to_exitcode(status) not in PASSED
                     results.append((mutant, killed))
                     (folder / "helpers" / f"{mutant.module}.py").write_text(
                         (ROOT / "helpers" / f"{mutant.module}.py").read_text(encoding="utf-8"), encoding="utf-8")
@@ -304,7 +343,7 @@ def main() -> int:
         __import__(library)
     dice = random.Random(options.seed)
     chosen = [each for module in options.modules for each in mutants(module, options.sample, dice)]
-    feet = footprints({module.split("/")[0] for module in options.modules})
+    feet = footprints({module.split("/")[0] for module in options.modules}, options.jobs)
     results = run(chosen, options.jobs, feet)
     for module in options.modules:
         mine = [(mutant, killed) for mutant, killed in results if mutant.module == module]
