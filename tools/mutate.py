@@ -274,16 +274,19 @@ def watched(folder: Path, path: str, answer: Path) -> int:
 
 
 def killers(mutant: Mutant, feet: dict[str, Footprint]) -> list[str]:
-    """走到改的那一句的测试，快的在前；那一句导入时就运行，就是走进这个文件的函数的。"""
+    """走到改的那一句的测试，快的在前；导入时就运行的、只有别的进程走到的，是走进这个文件的函数的那些。"""
     tree = ast.parse((ROOT / "helpers" / f"{mutant.module}.py").read_text(encoding="utf-8"))
     bodies = {line for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
               for part in (node.body if isinstance(node.body, list) else [node.body])
               for line in range(part.lineno, part.end_lineno + 1)}
     statement = min((own(node) for node in ast.walk(tree)
                      if isinstance(node, ast.stmt) and mutant.line in own(node)), key=len)
-    near = statement if statement & bodies else bodies
-    return [name for _, name in sorted((seconds, name) for name, (seconds, places) in feet.items()
-                                       if near & set(places.get(mutant.module, ())))]
+
+    def reaching(lines: set[int]) -> list[str]:
+        return [name for _, name in sorted((seconds, name) for name, (seconds, places) in feet.items()
+                                           if lines & set(places.get(mutant.module, ())))]
+
+    return (reaching(statement) if statement & bodies else []) or reaching(bodies)
 
 
 def own(statement: ast.stmt) -> set[int]:
