@@ -1,10 +1,12 @@
 """folder.py：从 Fashion-MNIST 导出的真图片；损坏的、空的、对不上的都说得清楚。"""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -101,6 +103,21 @@ def test_a_damaged_image_is_named_and_training_goes_on(root):
         sizes = [len(y) for _, y in train]
         list(train)
     assert sizes == [16] * 5 and len(said) == 2 and any(str(bad) in str(each.message) for each in said)
+
+
+def test_twenty_damaged_in_a_row_are_too_many(root):
+    train, _ = image_folder(root, 16, 32, "cpu")
+    paths = [path for path, _ in train.data.files.samples[3:23]]
+    for path in paths[:-1]:
+        Path(path).write_bytes(b"")
+    assert train.data[3, 0][2] == paths[:-1]
+    Path(paths[-1]).write_bytes(b"")
+    with pytest.raises(ValueError, match=re.escape(paths[0])):
+        train.data[3, 0]
+
+
+def test_the_batch_is_the_books(exported):
+    assert image_folder(exported, device="cpu")[0].batch_size == fashion_mnist()[0].batch_size == 256
 
 
 @pytest.mark.parametrize("spoil, says", [

@@ -57,6 +57,13 @@ def test_white_paper_is_turned_into_black_ground():
     assert (dark.after.int() - light.after.int()).abs().max() <= 1
 
 
+def test_the_paper_is_what_most_of_the_edge_is():
+    """一圈边里白的占多数：里面再黑，也是白纸。"""
+    paper = blank(8, 80)
+    paper[0] = paper[-1, :20] = 255
+    assert prepare(paper, cut=False).inverted and not prepare(255 - paper, cut=False).inverted
+
+
 def test_a_garment_is_cut_out_of_an_uneven_ground():
     rng = np.random.default_rng(0)
     photo = blank(200, 300, 215) + rng.integers(0, 20, (200, 300)).astype(np.uint8)

@@ -31,6 +31,16 @@ def test_the_surest_mistakes_come_first(net, count):
     assert found.classes == test.classes
 
 
+def test_twelve_by_default_and_equally_sure_ones_in_the_order_of_the_data():
+    _, test = fashion_mnist(batch_size=16, images=600, device="cpu")
+    always = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
+    nn.init.zeros_(always[1].weight)
+    with torch.no_grad():
+        always[1].bias.copy_(torch.arange(10.0))
+    found = confident_mistakes(always, test)
+    assert torch.equal(found.X, test.scale(test.X)[test.y != 9][:12]) and set(found.y_hat.tolist()) == {9}
+
+
 def test_nothing_wrong_is_an_empty_list():
     _, test = fashion_mnist(batch_size=16, images=600, device="cpu")
     right = iter(test.y.split(16))
