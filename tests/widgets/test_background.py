@@ -2,10 +2,12 @@
 
 import asyncio
 import threading
+from itertools import groupby
 
 import pytest
 
 from helpers import Explorer, budget, load, saved_runs
+from helpers.experiments.store import save
 from helpers.training.loop import steps
 from helpers.widgets.background import Background
 
@@ -110,6 +112,37 @@ def test_an_interrupt_while_waiting_for_another_training_is_quiet(explorer, monk
         go_on.set()
         await first
     asyncio.run(scene())
+
+
+def test_the_next_training_waits_for_the_end_of_this_one(explorer, monkeypatch):
+    """连诊断和存下也等：不会两个一起走。"""
+    events, points = [], []
+
+    def noted(*args, **options):
+        for turn in steps(*args, **options):
+            events.append("step")
+            points.extend([turn] if turn else [])
+            yield turn
+
+    def saved(run, **place):
+        events.append("saved")
+        return save(run, **place)
+
+    monkeypatch.setattr("helpers.experiments.session.steps", noted)
+    monkeypatch.setattr("helpers.experiments.session.save", saved)
+
+    async def scene():
+        other = Explorer(explorer.plan)
+        first = asyncio.ensure_future(explorer.train())
+        while not points:
+            await asyncio.sleep(0.001)
+        second = asyncio.ensure_future(other.train())
+        await first
+        await second
+        return [explorer.runs[-1].ended, other.runs[-1].ended]
+
+    assert asyncio.run(scene()) == ["interrupted", "done"]
+    assert [kind for kind, _ in groupby(events)] == ["step", "saved"] * 2
 
 
 def test_work_from_another_thread_is_done_at_home(explorer, monkeypatch):
