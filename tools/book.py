@@ -3,13 +3,13 @@
 import argparse
 import multiprocessing
 import os
-import subprocess
 import sys
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import psutil
@@ -18,11 +18,15 @@ from nbclient.exceptions import CellExecutionError
 from normal_form import normalize, text
 from wcwidth import wcswidth
 
+sys.path.append(str(Path(__file__).parent / "site"))
+from build import build, write
+from page import Page, Place, make, place
+
 from helpers.book.sections import NETWORKS
 from helpers.experiments.run import Run
 from helpers.experiments.store import saved_runs
 from helpers.machine.device import memory_limit, pick_device
-from helpers.paths import NOTEBOOKS, ROOT
+from helpers.paths import NOTEBOOKS
 
 ROOM = 6e9  # 两本一起跑，至少要这么多字节的内存
 HEADER = ("节", "网络", "设备", "训练了什么", "秒", "测试精度", "判断")
@@ -49,13 +53,24 @@ def run(path: Path, folder: Path) -> tuple[str, ...]:
     return row(section, saved_runs(NETWORKS[section])[-1])
 
 
-def attempt(path: Path, folder: Path) -> tuple[tuple[str, ...], list[str]]:
-    """(表格的一行，为什么失败)；没有失败，后一项是空的。"""
-    section = path.stem.split("-")[0]
+class Attempt(NamedTuple):
+    """跑过的一本：表格的一行，为什么失败（没有失败是空的），网页（没有叫它做是 None）。"""
+
+    row: tuple[str, ...]
+    failed: str
+    page: Page | None
+
+
+def attempt(path: Path, folder: Path, places: list[Place]) -> Attempt:
+    """跑一本；places 是全部的页，给了就接着做网页：不必另起一个进程再导入一遍。"""
+    section, failed = path.stem.split("-")[0], ""
     try:
-        return run(path, folder), []
+        line = run(path, folder)
     except CellExecutionError as error:
-        return (section, NETWORKS.get(section, ""), "", "", "", "", "失败"), [f"{path.name}：{error}"]
+        line, failed = (section, NETWORKS.get(section, ""), "", "", "", "", "失败"), f"{path.name}：{error}"
+    here = next((each for each in places if each.stem == path.stem), None)
+    page = make(nbformat.read(folder / path.name, as_version=4), here, places) if here else None
+    return Attempt(line, failed, page)
 
 
 def at_once(folder: Path) -> int:
@@ -68,19 +83,14 @@ def at_once(folder: Path) -> int:
     return 1 if alone else min(2, psutil.cpu_count(logical=False) or 1)
 
 
-def every(paths: list[Path], folder: Path, jobs: int) -> list[tuple[tuple[str, ...], list[str]]]:
+def every(paths: list[Path], folder: Path, jobs: int, places: list[Place]) -> list[Attempt]:
     """每一本 `attempt` 的结果，照 paths 的次序。"""
+    act = partial(attempt, folder=folder, places=places)
     if jobs == 1:
-        return [attempt(path, folder) for path in paths]
+        return [*map(act, paths)]
     os.environ["OMP_NUM_THREADS"] = "1"
     with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return [*pool.map(partial(attempt, folder=folder), paths)]
-
-
-def pages(folder: Path) -> bool:
-    """把 folder 里运行过的笔记本写成网页，与 make site 的一样，写在它们旁边；成不成。"""
-    build = ROOT / "tools" / "site" / "build.py"
-    return subprocess.run([sys.executable, build, "--notebooks", folder, "--to", folder]).returncode == 0
+        return [*pool.map(act, paths)]
 
 
 def row(section: str, run: Run) -> tuple[str, ...]:
@@ -115,19 +125,26 @@ def main() -> int:
     os.environ["COMPANION_RUNS"] = tempfile.mkdtemp()  # 不与读者自己的训练混在一起
     paths = [path for path in sorted(NOTEBOOKS.glob("*.ipynb"))
              if not options.sections or path.stem.split("-")[0] in options.sections]
-    started = time.perf_counter()
-    rows, failed = [HEADER], []
-    for each, failure in every(paths, folder, at_once(folder)):
-        rows.append(each)
-        failed += failure
+    started, jobs = time.perf_counter(), at_once(folder)
+    # 一起跑全部的几本时，网页也在那里做；别的时候最后一起做，以前跑过的几本也在内
+    together = jobs > 1 and not options.sections
+    places = [place(path.stem, nbformat.read(path, as_version=4)) for path in paths] if together else []
+    done = every(paths, folder, jobs, places)
+    rows, failed = [HEADER, *(each.row for each in done)], [each.failed for each in done if each.failed]
     say("")
     widths = [max(map(wcswidth, column)) for column in zip(*rows, strict=True)]
     for line in rows:
         padded = (cell + " " * (width - wcswidth(cell)) for cell, width in zip(line, widths, strict=True))
         print("  ".join(padded).rstrip())
-    if folder != NOTEBOOKS and not pages(folder):
-        failed.append("网页没有写成，见上")
-    print(f"共 {time.perf_counter() - started:.0f} 秒，写在 {options.to}/")
+    try:
+        if places:
+            write(zip(places, [each.page for each in done], strict=True), folder)
+        elif folder != NOTEBOOKS:
+            build(folder, folder)
+    except (FileNotFoundError, ValueError) as error:
+        failed.append(f"网页没有写成：{error}")
+    print(f"共 {time.perf_counter() - started:.0f} 秒，写在 {options.to}/"
+          + ("" if folder == NOTEBOOKS else f"；用浏览器打开 {folder / 'index.html'}"))
     print("\n".join(failed), end="\n" if failed else "")
     return len(failed) > 0
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from itertools import repeat
@@ -29,17 +30,27 @@ def build(notebooks: Path, to: Path) -> dict[str, int]:
 
     超过限度时抛出 ValueError，没有 MathJax 时抛出 FileNotFoundError，都什么也没有写。
     """
-    read = {path.stem: nbformat.read(path, as_version=4) for path in sorted(notebooks.glob("7.*.ipynb"))}
-    places = [place(stem, notebook) for stem, notebook in read.items()]
-    files, sizes, pages = {}, {}, []
+    notebook_of = read(notebooks)
+    places = [place(stem, notebook) for stem, notebook in notebook_of.items()]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # 两页同时做，一页一个核
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
-        for here, page in zip(places, pool.map(make, read.values(), places, repeat(places)), strict=True):
-            pages.append((here, page))
-            own = {f"{here.stem}.html": page.html.encode(), **page.files, **(mathjax() if page.formulas else {})}
-            files |= own
-            sizes[here.stem] = sum(map(len, own.values()))
-            print(f"{here.stem}  {sizes[here.stem] / 1e6:.2f} MB", flush=True)
+        pages = pool.map(make, notebook_of.values(), places, repeat(places))
+        return write(zip(places, pages, strict=True), to)
+
+
+def read(notebooks: Path) -> dict[str, nbformat.NotebookNode]:
+    """一个文件夹里的各节，按次序：文件名（没有扩展名）→ 笔记本。"""
+    return {path.stem: nbformat.read(path, as_version=4) for path in sorted(notebooks.glob("7.*.ipynb"))}
+
+
+def write(pages: Iterable[tuple[Place, Page]], to: Path) -> dict[str, int]:
+    """做好的各页和目录写进 to；其余同 `build`。"""
+    files, sizes, pages = {}, {}, [*pages]
+    for here, page in pages:
+        own = {f"{here.stem}.html": page.html.encode(), **page.files, **(mathjax() if page.formulas else {})}
+        files |= own
+        sizes[here.stem] = sum(map(len, own.values()))
+        print(f"{here.stem}  {sizes[here.stem] / 1e6:.2f} MB", flush=True)
     files["index.html"] = index(pages).encode()
     check(sizes, sum(map(len, files.values())))
     for name, data in files.items():
