@@ -250,3 +250,18 @@ def lenet_of(answers):
     twin = lenet().eval()
     twin.load_state_dict(answers.net.state_dict())
     return twin
+
+
+def test_a_pooling_window_is_counted_from_its_own_corner(answers):
+    answer, _ = ask(answers, "cell", cell=[3, 2, 5, 7])
+    grid = answer["grid"]
+    assert grid["size"] == [2, 2] and not grid["kernel"] and grid["channel"] == 2
+    assert {(*cell["at"], *cell["to"]) for cell in grid["cells"]} == {
+        (i, j, 2, 2, 10 + i, 14 + j) for i in (0, 1) for j in (0, 1)}
+
+
+def test_a_normalization_names_its_numbers(data):
+    net = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(784, 10)).eval()
+    net[0].running_mean.fill_(0.25)
+    answer, _ = ask(Answers(net, *reversed(data)), "cell", cell=[1, 0, 3, 3])
+    assert 0.25 in answer["constants"].values() and len(answer["constants"]) == 4

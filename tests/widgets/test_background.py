@@ -186,3 +186,24 @@ def test_a_closed_explorer_trains_no_more(explorer):
 def test_stopping_when_nobody_trains_is_nothing():
     Background.stop_all()
     Background().stop()
+
+
+def test_closing_stops_the_training_and_keeps_what_was_walked(explorer, monkeypatch):
+    points = []
+
+    def noted(*args, **options):
+        for turn in steps(*args, **options):
+            points.extend([turn] if turn else [])
+            yield turn
+
+    monkeypatch.setattr("helpers.experiments.session.steps", noted)
+
+    async def scene():
+        training = asyncio.ensure_future(explorer.train())
+        while not points:
+            await asyncio.sleep(0.001)
+        explorer.close()
+        await training
+
+    asyncio.run(scene())
+    assert [run.ended for run in saved_runs("lenet")] == ["interrupted"]

@@ -1,9 +1,12 @@
 """explorer.py：滑块、重算的次数、训练与停止，不经过浏览器。"""
 
 import asyncio
+import gc
 import re
 import threading
 import time
+from dataclasses import replace
+from html import unescape
 
 import ipywidgets as widgets
 import pytest
@@ -27,6 +30,11 @@ def test_the_book_is_shown_unmarked(explorer):
     assert explorer.values == {"c1": 6, "c2": 16, "size": 28, "lr": 0.9}
     assert "61,706" in explorer.table.value and "与书上的网络相同" in explorer.table.value
     assert "background" not in explorer.table.value
+
+
+def test_it_starts_with_the_plan_reduced_and_nothing_to_stop(explorer):
+    assert explorer.reduce.value is True
+    assert explorer.stop_button.disabled and not explorer.train_button.disabled
 
 
 def test_a_move_recomputes_and_marks_what_differs(explorer):
@@ -423,3 +431,32 @@ def test_the_kernels_own_threads_end_before_the_training(explorer, monkeypatch):
                         lambda: events.append(("release", threading.current_thread() is threading.main_thread())))
     asyncio.run(explorer.train())
     assert events[0] == ("release", True) and set(events[1:]) == {("step", False)}
+
+
+def test_what_the_training_needs_is_said_or_why_it_cannot_be_known(explorer, monkeypatch):
+    assert "✗" not in explorer.note.value and "MB" in explorer.note.value
+    monkeypatch.setattr(explorer.model, "need", lambda *args: 1 / 0)
+    explorer.sliders["c1"].value = 8
+    assert "✗ division by zero" in explorer.note.value and explorer.model.describe_training(
+        explorer.values, True) in unescape(explorer.note.value)
+
+
+def test_eight_runs_are_shown_and_the_older_ones_are_numbered_in_the_background(explorer):
+    asyncio.run(explorer.train())
+    [run] = explorer.runs
+    for _ in range(11):
+        explorer.trainer._keep(run)
+    assert len(explorer.runs) == 8
+    explorer.trainer.runs = [replace(run) for _ in range(3)]
+    assert [name for name, _ in explorer.trainer._past()] == ["1", "2", "3"]
+    assert [name for name, _ in explorer.trainer._past(explorer.trainer.runs[1])] == ["1", "3"]
+
+
+def test_one_that_could_not_be_made_is_closed_in_silence(explorer, monkeypatch):
+    complaints = []
+    monkeypatch.setattr("sys.unraisablehook", complaints.append)
+    monkeypatch.setattr("helpers.widgets.explorer.Trainer", lambda *args: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Explorer(explorer.plan, c1=(1, 32))
+    gc.collect()
+    assert complaints == []

@@ -35,6 +35,7 @@ def test_without_a_kernel_the_picture_is_in_the_bundle():
     data, metadata = Interactive(draw, a=(0, 5))._repr_mimebundle_()
     assert pixels(data["image/png"]).tolist() == pixels(png(1, "x")).tolist()
     assert metadata == {"image/png": {"width": 20}} and data["text/plain"] == "Interactive(draw)"
+    assert any("widget-view" in kind for kind in data)
 
 
 def test_a_picture_that_cannot_be_drawn_at_first_is_left_out():

@@ -139,3 +139,9 @@ def test_what_was_computed_is_not_computed_again():
     for _ in range(2):  # 走不通的，每次都说
         with pytest.raises(ShapeError):
             model.table(values | {"size": 9})
+
+
+def test_what_is_remembered_has_an_end(model):
+    for c1 in range(1, 130):
+        model.table(model.start | {"c1": c1})
+    assert 50 < len(model._known) <= 100

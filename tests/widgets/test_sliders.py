@@ -31,6 +31,7 @@ def test_numbers_have_their_limits_and_their_step():
     slider = make((1, 32, 3), 7)
     assert (slider.min, slider.max, slider.step) == (1, 32, 3) and make((1, 32), 6).step == 1
     assert make((0, 1.0), 0.5).step == 0.1 and make((0.01, 100), 1, "lr").min == -2
+    assert make((0.01, 100), 1, "lr").step <= 0.01  # 十倍里至少一百格
     assert make((0.01, 100), 1, "lr").max == 2 and make((0.01, 100), 1, "lr").description == "学习率 lr"
 
 
