@@ -118,18 +118,19 @@ def test_what_would_not_be_the_same_run_is_refused(tmp_path, changes, names):
     assert train(network(), *data, **options | {"num_epochs": 3, "lr": 0.01}, resume=True).last.epoch == 3
 
 
-def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error, reason", [(OSError(28, "磁盘满了"), "磁盘满了"), (RuntimeError("x"), "写到一半")])
+def test_a_full_disk_leaves_the_old_checkpoint(fresh, tmp_path, monkeypatch, error, reason):
     fresh("a", num_epochs=1)
     before = (tmp_path / "a.pt").read_bytes()
-    monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"1234") and full())
-    with pytest.warns(UserWarning, match=r"存档没有存下来.*上一份还在"):
+    monkeypatch.setattr(torch, "save", lambda content, file: file.write(b"1234") and fail(error))
+    with pytest.warns(UserWarning, match=rf"存档没有存下来（{reason}.*上一份还在"):
         run, _ = fresh("a", num_epochs=2)
     assert run.finished
     assert (tmp_path / "a.pt").read_bytes() == before and not list(tmp_path.glob("*.tmp"))
 
 
-def full():
-    raise OSError(28, "磁盘满了")
+def fail(error):
+    raise error
 
 
 def resume(path, num_epochs=2):

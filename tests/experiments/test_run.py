@@ -315,6 +315,15 @@ def test_tables_can_be_had_as_text(run, plan):
     assert "批量" in str(plan.preview()) and repr(plan.preview()).startswith("〔图")
 
 
+def test_what_is_the_same_in_all_is_not_repeated(run):
+    faster, larger = ({"lr": 0.9}, {"lr": 0.9, "batch_size": 64})
+    rows = str(compare([run, *(replace(run, recipe=run.recipe | each) for each in (faster, larger))])).splitlines()[1:]
+    assert ["学习率 0.5" in rows[0], "批量 32" in rows[1], "批量 64" in rows[2]] == [True] * 3
+    assert all("学习率" in row and "批量" in row and "轮数" not in row and "图片" not in row for row in rows)
+    rows = str(compare([run, replace(run, recipe=run.recipe | faster)])).splitlines()[1:]
+    assert all("学习率" in row and "批量" not in row for row in rows)
+
+
 def test_compare_and_csv(run, tmp_path):
     other = replace(run, recipe=run.recipe | {"lr": 0.9})
     assert compare([run, other]).png.startswith(b"\x89PNG") and repr(compare([run])) == repr(compare([run, other]))
