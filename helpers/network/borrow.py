@@ -21,18 +21,25 @@ _Attributes = tuple[dict[str, Any], dict[str, Any]]  # 一个模块的 __dict__�
 class Loan:
     """借来运行的网络：运行时用的是替身，离开 with 后每个模块的每个属性都是原来的，一个也没有动过。
 
-    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块；
+    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块，它空着的钩子之类用后倒空；
     forward 里新建的层、挂上的钩子、追加的记录，都落在替身上。别的对象不另存。
     Lazy 层运行一次就变成别的类，还不了原：抛出 ValueError。
     """
 
     def __init__(self, net: nn.Module):
-        if any(is_lazy(tensor) for tensor in [*net.parameters(), *net.buffers()]):
+        modules = _reachable(net)
+        if any(is_lazy(tensor) for module in modules for own in (module._parameters, module._buffers)
+               for tensor in own.values() if tensor is not None):
             raise ValueError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
         self.net, self.training = net, False
         self.twins: dict[int, Any] = {}  # 原来的对象的 id 到它的替身
         self._modes = [(module, module.training) for module in net.modules()]
-        self._original = [(vars(module), dict(vars(module))) for module in _reachable(net)]
+        self._original = [(vars(module), dict(vars(module))) for module in modules]
+        self._empty = [value for _, contents in self._original for name, value in contents.items()
+                       if name in _TORCHS_OWN and not value]
+        self._lent = [[(name, value) for name, value in contents.items()
+                       if _changes(value) and not (name in _TORCHS_OWN and not value)]
+                      for _, contents in self._original]
         self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
     def dress(self, convert: Callable[[Tensor], Tensor], training: bool = False) -> None:
@@ -42,40 +49,44 @@ class Loan:
     def reset(self) -> None:
         """换上新的替身：上一次运行留下的都抹掉。"""
         self.twins = {}
-        for attributes, contents in self._original:
+        for (attributes, contents), lent in zip(self._original, self._lent, strict=True):
             attributes.clear()
-            attributes.update({name: value if type(value) in _ATOMS else self._twin(value)
-                               for name, value in contents.items()})
+            attributes.update(contents)
+            for name, value in lent:
+                attributes[name] = self._twin(value)
+        self._clear()
         self.net.train(self.training)
+
+    def _clear(self) -> None:
+        for own in self._empty:
+            if own:
+                own.clear()
 
     def signature(self) -> list[Any]:
         """此刻每个模块有哪些属性，列表和字典里有什么；前后相同，就是没有人改过它们。"""
         attributes = [[(name, id(value)) for name, value in worn.items()] for worn, _ in self._original]
         return attributes + [[(*map(id, twin.values()),) if isinstance(twin, dict) else (*map(id, twin),)]
-                             for twin in self.twins.values() if isinstance(twin, dict | list | deque)]
+                             for twin in [*self.twins.values(), *self._empty] if isinstance(twin, dict | list | deque)]
 
     def _twin(self, value: Any) -> Any:
         """一个属性的替身；同一个对象的替身也是同一个。"""
-        kind: Any = type(value)
-        if not (kind in _CONTAINERS or isinstance(value, Tensor)):
+        if id(value) in self.twins:
+            return self.twins[id(value)]
+        if not _changes(value):
             return value
-        if id(value) not in self.twins:
-            # 先记下再填里面的：列表可以装着自己
-            self.twins[id(value)] = twin = self._empty_twin(value, kind)
-            if isinstance(value, dict) and kind in _MAPS:
-                twin.update({name: self._twin(item) for name, item in value.items()})
-            elif kind in _LISTS:
-                twin.extend(map(self._twin, value))
-        return self.twins[id(value)]
+        kind: Any = type(value)
+        # 先记下再填里面的：列表可以装着自己
+        self.twins[id(value)] = twin = self._empty_twin(value, kind)
+        if kind in _MAPS and value:
+            twin.update({name: self._twin(item) for name, item in value.items()})
+        elif kind in _LISTS:
+            twin.extend(map(self._twin, value))
+        return twin
 
     def _empty_twin(self, value: Any, kind: type) -> Any:
         if kind is tuple:
-            if _ATOMS.issuperset(map(type, value)):
-                return value
             items = tuple(map(self._twin, value))
             return value if all(map(lambda a, b: a is b, items, value)) else items
-        if kind is dict or kind is list or kind is OrderedDict:  # 每个模块有十几个，多半是空的
-            return kind()
         if kind in _MAPS or kind in _LISTS:
             twin = copy.copy(value)
             twin.clear()
@@ -89,13 +100,25 @@ class Loan:
         for attributes, contents in self._original:
             attributes.clear()
             attributes.update(contents)
+        self._clear()
         for module, was in self._modes:
             if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
                 module.training = was
 
 
-_CONTAINERS = _MAPS | _LISTS | _STATES | {tuple}
+_HOLDERS = _MAPS | _LISTS | {tuple}
+_CONTAINERS = _HOLDERS | _STATES
+# 每个模块都有的十几个字典和集合（钩子、参数……），多半是空的：不必都造替身
+_TORCHS_OWN = {name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)}
 _ATOMS = {int, float, bool, str, type(None)}  # 改不了，里面也没有别的：最多的属性，先认出来
+
+
+def _changes(value: Any) -> bool:
+    """运行时可能变的：张量、容器；数、字符串和只装着它们的元组不会。"""
+    kind = type(value)
+    if kind is tuple:
+        return not _ATOMS.issuperset(map(type, value))
+    return kind not in _ATOMS and (kind in _CONTAINERS or isinstance(value, Tensor))
 
 
 def _like(tensor: Tensor, twin: Tensor) -> Tensor:
@@ -110,21 +133,18 @@ def _reachable(net: nn.Module) -> list[nn.Module]:
     found: dict[int, Any] = {}
 
     def visit(value: Any) -> None:
-        if type(value) in _ATOMS or id(value) in found:
-            return
-        if not (isinstance(value, nn.Module) or type(value) in _CONTAINERS):
-            return
+        found[id(value)] = value
         if isinstance(value, nn.Module):
-            if isinstance(value, torch.jit.ScriptModule):
-                return
-            found[id(value)] = value
-            for item in vars(value).values():
-                visit(item)
+            inside = vars(value).values()
         else:
-            found[id(value)] = value
-            for item in value.values() if type(value) in _MAPS else value if type(value) not in _STATES else ():
+            inside = value.values() if type(value) in _MAPS else value
+        for item in inside:
+            if id(item) not in found and ((isinstance(item, nn.Module) and not isinstance(item, torch.jit.ScriptModule))
+                                          or (type(item) in _HOLDERS and item)):
                 visit(item)
-    visit(net)
+
+    if not isinstance(net, torch.jit.ScriptModule):
+        visit(net)
     return [value for value in found.values() if isinstance(value, nn.Module)]
 
 

@@ -3,7 +3,7 @@
 张量的每个运算最后都落到 aten 的一个函数上；`aten.convolution` 这样的一包（同名的几个重载）在这里叫运算。
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -75,13 +75,23 @@ def is_pointwise(op: Any) -> bool:
     return op in _POINTWISE or any(torch.Tag.pointwise in getattr(op, name).tags for name in op.overloads())
 
 
-def tensors(value: Any) -> Iterator[Tensor]:
+def tensors(value: Any) -> list[Tensor]:
     """value 里的张量，按次序；元组、列表和字典都翻开。"""
     if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, _NESTED):
+        return [value]
+    found: list[Tensor] = []
+    if isinstance(value, _NESTED):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from tensors(item)
+            if isinstance(item, Tensor):  # 每个运算都要问几次：不为一个张量再进一层
+                found.append(item)
+            elif isinstance(item, _NESTED):
+                found += tensors(item)
+    return found
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """value 里的第一个张量；没有就是 None。"""
+    return next(iter(tensors(value)), None)
 
 
 def storage_id(tensor: Tensor) -> int:
@@ -153,7 +163,7 @@ def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     shape = _SHAPES.get(op)
     if shape is None or kwargs:
         return NotImplemented
-    first = next(tensors(args[0]), None)  # cat 的第一个参数是一列张量
+    first = first_tensor(args[0])  # cat 的第一个参数是一列张量
     return shape(*args) if first is not None and first.is_meta else NotImplemented
 
 
@@ -163,7 +173,7 @@ def _elementwise(X: Tensor, *_: Any) -> Any:
 
 
 def _in_place(X: Tensor, *others: Any) -> Any:
-    return X if X.is_floating_point() and next(tensors(others), None) is None else NotImplemented
+    return X if X.is_floating_point() and not tensors(others) else NotImplemented
 
 
 def _broadcast(X: Tensor, Y: Any) -> Tensor:
@@ -172,6 +182,19 @@ def _broadcast(X: Tensor, Y: Any) -> Tensor:
 
 def _mean(X: Tensor, *dims: Any) -> Any:
     return torch.sum(X, *dims) if X.is_floating_point() else NotImplemented
+
+
+def _convolve(*args: Any) -> Any:
+    """平常的卷积；有一处不合，就让 PyTorch 来说。"""
+    X, weight, bias, *_, transposed, _, groups = Convolution(*args)
+    known = [each for each in (X, weight, bias) if each is not None]
+    if (transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * groups or len(weight) % groups
+            or (bias is not None and bias.shape != weight.shape[:1]) or len({each.dtype for each in known}) > 1
+            or not all(each.is_meta and each.is_contiguous() for each in known)):
+        return NotImplemented
+    sides = [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
+             in zip(X.shape[2:], *window(aten.convolution, args), strict=True)]
+    return X.new_empty([len(X), len(weight), *sides]) if min(sides) > 0 and X.numel() else NotImplemented
 
 
 def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
@@ -197,4 +220,5 @@ _SHAPES: dict[Any, Callable[..., Any]] = dict.fromkeys(
     (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
     _elementwise) | {
     aten.add: _broadcast, aten.mul: _broadcast, aten.mean: _mean, aten.cat: _cat, aten.addmm: _linear,
-    aten.native_batch_norm: _batch_norm, aten.bernoulli_: _in_place, aten.div_: _in_place}  # 后两个是暂退法
+    aten.convolution: _convolve, aten.native_batch_norm: _batch_norm,
+    aten.bernoulli_: _in_place, aten.div_: _in_place}  # 后两个是暂退法

@@ -120,7 +120,7 @@ class _Recorder(Watcher):
         if op in _ALIASES and sources[0].shape == tuple(out.shape) and torch.equal(sources[0].content, out):
             self._learn(out, sources[0])  # 只是换了内存的说法
             return
-        for i, tensor in enumerate(list(tensors(out))):
+        for i, tensor in enumerate(tensors(out)):
             self._learn(tensor, Value(tensor.detach().clone(), self._layer, op=op, args=sources, kwargs=options,
                                       output=i))
 
@@ -132,7 +132,7 @@ class _Recorder(Watcher):
     def leave(self, name: str, module: nn.Module, output: Any) -> None:
         """一层返回了。"""
         self._open.pop()
-        for tensor in list(tensors(output))[:1]:
+        for tensor in tensors(output)[:1]:
             value = self._of(tensor)
             if value in self._received and not list(module.children()):
                 value = Value(value.content, name, op=PASSED, args=(value,),

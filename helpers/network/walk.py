@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from helpers.arguments import between, brief, instance, whole
 from helpers.network.borrow import Loan, hooked, rewinding
-from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, storage_id, tensors
+from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, first_tensor, storage_id
 from helpers.network.layer import Layer, Shape
 from helpers.network.receptive_field import Tracker
 from helpers.network.shape_errors import Place, ShapeError, diagnose
@@ -189,7 +189,7 @@ class Meter(Watcher):
         call = self._open.pop()
         fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self._counted}
         self._counted.update(fresh)
-        field = self.fields.field(next(tensors(output), None) if self._known else None)
+        field = self.fields.field(first_tensor(output) if self._known else None)
         self.layers.append(Layer(name, type(module).__name__, call.in_shape, _shape(output), sum(fresh.values()),
                                  call.macs, field))
 
@@ -222,5 +222,5 @@ def count_macs(op: Any, args: tuple, out: Any) -> int:
 
 def _shape(value: Any) -> Shape:
     """value 里第一个张量的形状；没有张量就是 ()。"""
-    tensor = next(tensors(value), None)
+    tensor = first_tensor(value)
     return tuple(tensor.shape) if tensor is not None else ()

@@ -24,7 +24,7 @@ def grad_cam(net: nn.Module, X: Tensor, label: int | None = None, layer: str | N
     found: dict[str, Tensor] = {}
 
     def leave(name: str, module: nn.Module, output: object) -> None:
-        for tensor in list(tensors(output))[:1]:
+        for tensor in tensors(output)[:1]:
             if tensor.dim() == 4 and tensor.requires_grad:
                 found.pop(name, None)  # 用过几次的，说的是最后一次
                 found[name] = tensor

@@ -81,6 +81,23 @@ def test_batch_norm_and_dropout(dtype):
     assert same(lambda: F.dropout(X)) and same(lambda: X.clone().bernoulli_(0.5))
 
 
+@pytest.mark.parametrize("kernel, stride, padding, dilation", list(product((1, 2, 3), (1, 2), (0, 1), (1, 2))))
+def test_convolutions(kernel, stride, padding, dilation):
+    how = {"stride": stride, "padding": padding, "dilation": dilation}
+    for side, groups in product((5, 6, 9), (1, 2)):
+        weight, bias = meta(6, 4 // groups, kernel, kernel), meta(6)
+        assert same(lambda: F.conv2d(meta(2, 4, side, side + 1), weight, bias, groups=groups, **how))  # noqa: B023
+        assert same(lambda: F.conv1d(meta(2, 4, side), weight[:, :, 0], None, groups=groups, **how))  # noqa: B023
+        assert not same(lambda: F.conv2d(meta(2, 5, side, side), weight, bias, groups=groups, **how))  # noqa: B023
+    assert same(lambda: F.conv_transpose2d(meta(2, 6, 5, 5), weight, **how))
+    assert same(lambda: F.conv2d(meta(4, 9, 9), meta(6, 4, kernel, kernel), **how))
+    same(lambda: F.conv2d(meta(2, 4, 9, 9), meta(6, 4, kernel, kernel), meta(5), **how))
+    for_last = meta(2, 4, 9, 9).to(memory_format=torch.channels_last), meta(6, 4, kernel, kernel)
+    expected = F.conv2d(*for_last, **how).stride()
+    with Watcher():
+        assert F.conv2d(*for_last, **how).stride() == expected
+
+
 def test_convolutions_that_meta_lets_pass_are_refused():
     X, kernel = meta(1, 6, 4, 4), meta(8, 4, 3, 3)
     with Watcher():
