@@ -39,6 +39,9 @@ ROOMS = {
                     "tests/fuzz/test_command_lines.py"],
     "widgets": ["tests/widgets", "tests/fuzz/test_widgets.py"],
 }
+# 在别的进程里走的测试，看不到脚印：这些房间的变异，别的都没有杀死的，总由它们再试
+ELSEWHERE = {"widgets": "tests/widgets/test_kernel.py", "training": "tests/machine/test_team.py",
+             "experiments": "tests/machine/test_team.py", "machine": "tests/machine/test_team.py"}
 SHARED = ["tests/experiments", "tests/faults", "tests/test_arguments.py"]
 MODULES = [f"{room}/{path.stem}" for room in ROOMS for path in sorted((ROOT / "helpers" / room).glob("[a-z]*.py"))]
 # 朴素的对照不用再跑；最慢的别的测试也看得见。写全 test_：参数里的汉字写成 \u72b6 这样，里面有 b6
@@ -229,7 +232,7 @@ def copied(folder: Path) -> Path:
 
 def fingerprint(*parts: str) -> str:
     """这些文件和文件夹里所有代码的指纹。"""
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(SKIPPED.encode())
     for part in parts:
         for path in sorted((ROOT / part).rglob("*.py")) if (ROOT / part).is_dir() else [ROOT / part]:
             digest.update(path.read_bytes())
@@ -241,9 +244,10 @@ def footprints(rooms: set[str], slots: int) -> dict[str, Footprint]:
 
     记在 build/footprints/：代码和那个测试文件都没有改，下一次不用再跑。
     """
-    tests = sorted({str(each.relative_to(ROOT)) for room in rooms for path in [*ROOMS[room], *SHARED]
+    tests = sorted({str(each.relative_to(ROOT)) for room in rooms
+                    for path in [*ROOMS[room], *SHARED, *filter(None, [ELSEWHERE.get(room)])]
                     for each in ([ROOT / path] if path.endswith(".py") else (ROOT / path).glob("test_*.py"))})
-    base = fingerprint("helpers", "tests/support", "tools/mutate.py", *sorted(
+    base = fingerprint("helpers", "tests/support", *sorted(
         str(each.relative_to(ROOT)) for each in (ROOT / "tests").rglob("conftest.py")))
     shelf = ROOT / "build" / "footprints"
     shelf.mkdir(parents=True, exist_ok=True)
@@ -279,21 +283,23 @@ def killers(mutant: Mutant, feet: dict[str, Footprint]) -> list[str]:
     bodies = {line for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
               for part in (node.body if isinstance(node.body, list) else [node.body])
               for line in range(part.lineno, part.end_lineno + 1)}
-    statement = min((own(node) for node in ast.walk(tree)
-                     if isinstance(node, ast.stmt) and mutant.line in own(node)), key=len)
+    around = (own(node) for node in ast.walk(tree) if isinstance(node, ast.stmt | ast.excepthandler))
+    statement = min((each for each in around if mutant.line in each), key=len, default=bodies)
 
     def reaching(lines: set[int]) -> list[str]:
         return [name for _, name in sorted((seconds, name) for name, (seconds, places) in feet.items()
                                            if lines & set(places.get(mutant.module, ())))]
 
-    return (reaching(statement) if statement & bodies else []) or reaching(bodies)
+    beside = [name for name in feet if name.split("::")[0] == ELSEWHERE.get(mutant.module.split("/")[0])]
+    return [*dict.fromkeys([*((statement & bodies and reaching(statement)) or reaching(bodies)), *beside])]
 
 
-def own(statement: ast.stmt) -> set[int]:
+def own(statement: ast.stmt | ast.excepthandler) -> set[int]:
     """一个语句自己的行；for、if、def 这样的，只算开头。"""
     body = getattr(statement, "body", None)
+    first = min(node.lineno for node in [statement, *getattr(statement, "decorator_list", [])])
     last = max(body[0].lineno - 1, statement.lineno) if body else statement.end_lineno
-    return set(range(statement.lineno, last + 1))
+    return set(range(first, last + 1))
 
 
 def run(jobs: list[Mutant], slots: int, feet: dict[str, Footprint]) -> list[tuple[Mutant, bool]]:
