@@ -39,7 +39,7 @@ with team():
                 module.p = 0
         data, test = fashion_mnist(128 // world_size(), size, 640)
         test.X, test.y = test.X[:99], test.y[:99]
-        run = train(net, data, test, lr=lr, num_epochs=4, dtype=torch.float32)
+        run = train(net, data, test, lr=lr, num_epochs=2, dtype=torch.float32)
         found[make.__name__] = {"points": [(p.epoch, p.loss, p.train_acc, p.test_acc) for p in run.points],
                                 "whole": [(p.epoch_loss, p.epoch_acc) for p in run.points if p.test_acc is not None],
                                 "accuracy": accuracy(net, test, torch.float32), "batch": run.recipe["batch_size"]}
@@ -69,7 +69,7 @@ def test_two_processes_equal_one(tmp_path):
     two, one = work([*TORCHRUN, *ONE_HOST], tmp_path), work([sys.executable], tmp_path)
     for name in ("lenet", "vgg11"):
         ours, expected = two[name]["points"], one[name]["points"]
-        assert len(ours) == len(expected) == 20 and two[name]["batch"] == one[name]["batch"] == 128
+        assert len(ours) == len(expected) == 10 and two[name]["batch"] == one[name]["batch"] == 128
         for (epoch, loss, train_acc, test_acc), (*when, loss_1, train_1, test_1) in zip(ours, expected, strict=True):
             assert [epoch] == when and loss == pytest.approx(loss_1, abs=1e-4)
             assert train_acc == pytest.approx(train_1, abs=2 / 128)
@@ -111,7 +111,7 @@ def wait_until(condition, process, seconds=120):
 def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, options, environment, tmp_path):
     if agents > 1:
         options = [*options, f"--rdzv-endpoint=localhost:{free_port()}"]
-    command = [*TORCHRUN, *options, "--max-restarts=2", *command_line("--num-epochs", "4", "--resume")]
+    command = [*TORCHRUN, *options, "--max-restarts=2", *command_line("--num-epochs", "3", "--resume")]
     logs = [tmp_path / f"{agent}.txt" for agent in range(agents)]
     environment = os.environ | environment | {"COMPANION_RUNS": str(tmp_path)}
     torchruns = []
@@ -133,7 +133,7 @@ def test_a_killed_worker_is_restarted_and_the_run_finishes(agents, victim, optio
     assert "可能一直等下去" not in said
     run = saved_runs("lenet", folder=tmp_path)[-1]
     assert run.finished
-    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 21)], abs=0.01)
+    assert [point.epoch for point in run.points] == pytest.approx([i / 5 for i in range(1, 16)], abs=0.01)
 
 
 def test_more_processes_than_gpus_are_refused_in_words(monkeypatch):
@@ -156,7 +156,7 @@ def test_the_missing_variable_is_noticed():
 @pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
 def test_an_interrupted_command_is_resumed(tmp_path):
     environment = os.environ | {"COMPANION_RUNS": str(tmp_path), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, *command_line("--num-epochs", "4", "--resume")]
+    command = [sys.executable, *command_line("--num-epochs", "3", "--resume")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     wait_until(lambda: checkpoints(tmp_path), process)
     time.sleep(0.3)
@@ -172,7 +172,7 @@ def test_an_interrupted_command_is_resumed(tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="要发 SIGINT")
 def test_an_interrupted_team_keeps_a_checkpoint_and_is_quiet(tmp_path):
     process = subprocess.Popen(
-        [*TORCHRUN, *ONE_HOST, *command_line("--num-epochs", "4")], text=True,
+        [*TORCHRUN, *ONE_HOST, *command_line("--num-epochs", "3")], text=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=os.environ | {"COMPANION_RUNS": str(tmp_path)})
     wait_until(lambda: checkpoints(tmp_path), process)
     [checkpoint] = checkpoints(tmp_path)
