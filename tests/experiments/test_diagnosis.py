@@ -108,7 +108,9 @@ def curve(*losses, acc=0.6, test=0.6):
     (curve(1.0, 0.7, 1.2), "lr_too_large"),
     (curve(1.5, 1.45, 1.44), "plateau"),
     (curve(1.5, 1.2, 1.0), "still_learning"),
+    (curve(1.5, 1.2), "still_learning"),  # 两轮就说得出
     ([*curve(1.0, 0.9, acc=0.7), *curve(2.4, acc=0.1)], "collapse"),
+    ([*curve(1.9, 1.8, acc=0.35), *curve(2.4, acc=0.1)], "collapse"),  # 学到过瞎猜的三倍多
     (curve(0.5, 0.2, 0.1, acc=0.98, test=0.8), "overfit"),
 ])
 def test_shapes_of_curves(points, kind):

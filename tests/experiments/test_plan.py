@@ -160,6 +160,17 @@ def test_the_preview_says_what_fits_and_how_long(table, monkeypatch):
     assert table["时间"].startswith("约 ")
 
 
+def test_what_differs_from_the_book_is_marked_in_the_preview(monkeypatch):
+    found = {}
+    monkeypatch.setattr("helpers.experiments.plan.table_picture",
+                        lambda cells, _, marked: found.update(cells=cells, marked=marked))
+    budget(lenet, lr=0.9, batch_size=256).change(lr=0.5, batch_size=16, images=600, num_epochs=1).preview()
+    marked = {found["cells"][i][0] for i, column in found["marked"] if column == 2}
+    assert len(found["marked"]) == len(marked) and {"批量", "学习率"} <= marked
+    assert marked == {name for name, was, now in found["cells"][1:] if was and was != now} < {
+        name for name, *_ in found["cells"][1:]}
+
+
 def test_the_preview_of_what_does_not_fit_has_no_time(table, monkeypatch):
     monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 1e6)
     budget(lenet).preview()
