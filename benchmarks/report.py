@@ -32,8 +32,9 @@ def seconds(reading: dict[str, float]) -> float:
     return reading["seconds"]
 
 
-def rows(readings: dict[str, dict[str, Readings]], sides: list[str]) -> Iterable[tuple[str, ...]]:
-    """表格的各行：做什么，与谁比，sides 里的每一种各几倍；只有一种的，后面空着。"""
+def rows(readings: dict[str, dict[str, Readings]], sides: list[str],
+         when: Callable[[str], str] = lambda name: "") -> Iterable[tuple[str, ...]]:
+    """表格的各行：做什么，与谁比，sides 里的每一种各几倍；只有一种的，后面空着。when: 一件事何时量的，接在后面。"""
     medians: dict[str, list[float]] = {}
     for section, name in NETWORKS.items():
         if (once := readings["train"].get(f"train {section}")) is None:
@@ -48,12 +49,13 @@ def rows(readings: dict[str, dict[str, Readings]], sides: list[str]) -> Iterable
     yield ("　7.2–7.7 的几何平均", "", *(
         f"{math.prod(medians[side]) ** (1 / 6):.3g}" if len(medians.get(side, ())) == 6 else ""
         for side in sides))
-    drawn = readings["figure"]["figure"]
+    drawn, measured = readings["figure"]["figure"], when("figure")
     for peer in ("d2l", "livelossplot"):
-        yield "画 200 个点：时间", peer, spread(ratios(drawn, peer, value=seconds))
-        yield "画 200 个点：送到网页的字节", peer, spread(ratios(drawn, peer, value=lambda each: each["bytes"]))
+        yield f"画 200 个点：时间{measured}", peer, spread(ratios(drawn, peer, value=seconds))
+        yield f"画 200 个点：送到网页的字节{measured}", peer, spread(
+            ratios(drawn, peer, value=lambda each: each["bytes"]))
     for section, name in NETWORKS.items():
-        yield f"逐层清单 {section} {name}", "torchinfo", spread(
+        yield f"逐层清单 {section} {name}{when('trace')}", "torchinfo", spread(
             ratios(readings["trace"][f"trace {section}"], "torchinfo"))
 
 
@@ -73,13 +75,15 @@ def report(content: dict[str, Any]) -> str:
     head = ["做什么", "与谁比", "对方是这里的几倍：最小 / 中位 / 最大", *(EXTRA[side] for side in extra)]
     lines = [f"{where['gpu'] or where['cpu']}，{where['cores']} 核，{where['dtype']}，{where['date']}；{versions}。",
              "", f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    lines += [f"| {' | '.join([*row, *[''] * (len(head) - len(row))])} |" for row in rows(readings, ["ours", *extra])]
+    lines += [f"| {' | '.join([*row, *[''] * (len(head) - len(row))])} |"
+              for row in rows(readings, ["ours", *extra], when)]
     slow = [1000 * max(times["ours"]) for times in readings["slider"].values()]
     worst = max(value for each in readings["learning"].values() for value in each.get("difference", []))
     accuracies = "、".join(f"{side} {found[0]['test_acc']:.3f}"
                           for side, found in readings["learning"]["10 epochs 7.1"].items())
-    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet，95 % 的移动）：至多 {max(slow):.0f} ms。"
-              f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒。"
+    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet，95 % 的移动）：至多 {max(slow):.0f} ms{when('slider')}。"
+              f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒"
+              f"{when('import')}。"
               + (f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒{when('book')}。"
                  if "book" in readings else ""),
               *([seen(readings["view"]) + when("view") + "。"] if "view" in readings else []),
