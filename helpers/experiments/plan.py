@@ -21,7 +21,7 @@ from helpers.experiments.settings import label, show
 from helpers.machine.device import GB, megabytes, memory_limit, pick_device
 from helpers.machine.dice import seeded
 from helpers.network.forecast import Forecast, forecast
-from helpers.network.initialization import recognize
+from helpers.network.initialization import Unfilled, recognize
 from helpers.network.trace import trace
 from helpers.pictures.canvas import Picture, aligned, table_picture
 from helpers.training.loop import steps
@@ -120,7 +120,7 @@ class Plan:
 
     def meta(self) -> nn.Module:
         """只有形状、不分配权重的网络；这些宽度建不起来时抛出 ValueError。"""
-        with torch.device("meta"):
+        with torch.device("meta"), Unfilled():
             return _made(self)
 
     def build(self, seed: int | None = None) -> nn.Module:

@@ -1,8 +1,10 @@
 """权重怎样初始化，和怎样认出来。"""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 def xavier(module: nn.Module) -> None:
@@ -28,6 +30,15 @@ def default(module: nn.Module) -> None:
 
     全连接层和卷积层是 U(-a, a)，a = sqrt(1 / n_in)。
     """
+
+
+class Unfilled(TorchFunctionMode):
+    """在这个 with 里，建一层时不抽随机的权重：meta 上没有数可填，PyTorch 却照样推导，要建一个网络的四成时间。"""
+
+    def __torch_function__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict | None = None) -> Any:
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {"xavier": xavier, "kaiming": kaiming, "default": default}

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from helpers import fashion_mnist, fit, kaiming, load, xavier
-from helpers.network.initialization import INITIALIZATIONS, default, recognize
+from helpers.network.initialization import INITIALIZATIONS, Unfilled, default, recognize
 
 
 def test_xavier_spreads_as_the_formula_says():
@@ -52,3 +52,14 @@ def test_a_trained_network_and_one_without_weights_are_other():
     net = load("7.1").lenet().apply(xavier)
     list(fit(net, *fashion_mnist(32, images=320, device="cpu"), lr=0.9, num_epochs=1))
     assert recognize(net) == recognize(nn.ReLU()) == recognize(nn.Linear(5, 5)) == "other"
+
+
+def test_nothing_is_drawn_where_nothing_is_to_be_filled():
+    weight, before = torch.zeros(3, 4), torch.get_rng_state()
+    with Unfilled():
+        assert nn.init.uniform_(weight, 1, 2) is weight and nn.init.kaiming_uniform_(tensor=weight) is weight
+        layer = nn.Conv2d(2, 6, 3)
+    assert not weight.any() and torch.equal(torch.get_rng_state(), before)
+    assert layer.weight.shape == (6, 2, 3, 3) and layer.bias.shape == (6,)
+    nn.init.uniform_(weight, 1, 2)
+    assert weight.min() >= 1
