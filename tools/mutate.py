@@ -39,9 +39,11 @@ ROOMS = {
                     "tests/fuzz/test_command_lines.py"],
     "widgets": ["tests/widgets", "tests/fuzz/test_widgets.py"],
 }
-# 在别的进程里走的测试，看不到脚印：这些房间的变异，别的都没有杀死的，总由它们再试
-ELSEWHERE = {"widgets": "tests/widgets/test_kernel.py", "training": "tests/machine/test_team.py",
-             "experiments": "tests/machine/test_team.py", "machine": "tests/machine/test_team.py"}
+# 有的模块主要在别的进程里走（内核、torchrun 的工作进程），看不到脚印：别的都没有杀死的，由这些测试再试
+_TEAM, _KERNEL = "tests/machine/test_team.py", "tests/widgets/test_kernel.py"
+ELSEWHERE = {"data/split": _TEAM, "training/loop": _TEAM, "machine/team": _TEAM, "experiments/checkpoint": _TEAM,
+             "widgets/background": _KERNEL, "widgets/cell": _KERNEL, "widgets/panel": _KERNEL,
+             "widgets/trainer": _KERNEL, "machine/kernel": _KERNEL}
 SHARED = ["tests/experiments", "tests/faults", "tests/test_arguments.py"]
 MODULES = [f"{room}/{path.stem}" for room in ROOMS for path in sorted((ROOT / "helpers" / room).glob("[a-z]*.py"))]
 # 朴素的对照不用再跑；最慢的别的测试也看得见。写全 test_：参数里的汉字写成 \u72b6 这样，里面有 b6
@@ -239,13 +241,13 @@ def fingerprint(*parts: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def footprints(rooms: set[str], slots: int) -> dict[str, Footprint]:
-    """没有改的代码跑一遍这些房间的测试，每个文件一个进程，几个同时；有红的就停下。
+def footprints(modules: list[str], slots: int) -> dict[str, Footprint]:
+    """没有改的代码跑一遍这些模块的测试，每个文件一个进程，几个同时；有红的就停下。
 
     记在 build/footprints/：代码和那个测试文件都没有改，下一次不用再跑。
     """
-    tests = sorted({str(each.relative_to(ROOT)) for room in rooms
-                    for path in [*ROOMS[room], *SHARED, *filter(None, [ELSEWHERE.get(room)])]
+    tests = sorted({str(each.relative_to(ROOT)) for module in modules
+                    for path in [*ROOMS[module.split("/")[0]], *SHARED, *filter(None, [ELSEWHERE.get(module)])]
                     for each in ([ROOT / path] if path.endswith(".py") else (ROOT / path).glob("test_*.py"))})
     base = fingerprint("helpers", "tests/support", *sorted(
         str(each.relative_to(ROOT)) for each in (ROOT / "tests").rglob("conftest.py")))
@@ -290,7 +292,7 @@ def killers(mutant: Mutant, feet: dict[str, Footprint]) -> list[str]:
         return [name for _, name in sorted((seconds, name) for name, (seconds, places) in feet.items()
                                            if lines & set(places.get(mutant.module, ())))]
 
-    beside = [name for name in feet if name.split("::")[0] == ELSEWHERE.get(mutant.module.split("/")[0])]
+    beside = [name for name in feet if name.split("::")[0] == ELSEWHERE.get(mutant.module)]
     return [*dict.fromkeys([*((statement & bodies and reaching(statement)) or reaching(bodies)), *beside])]
 
 
@@ -352,7 +354,7 @@ def main() -> int:
         __import__(library)
     dice = random.Random(options.seed)
     chosen = [each for module in options.modules for each in mutants(module, options.sample, dice)]
-    feet = footprints({module.split("/")[0] for module in options.modules}, options.jobs)
+    feet = footprints(options.modules, options.jobs)
     results = run(chosen, options.jobs, feet)
     for module in options.modules:
         mine = [(mutant, killed) for mutant, killed in results if mutant.module == module]
