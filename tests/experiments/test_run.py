@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from wcwidth import wcswidth
 
-from helpers import budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
+from helpers import Finding, budget, compare, export_csv, fashion_mnist, kaiming, load, saved_runs, train, xavier
 from helpers.experiments.checkpoint import checkpoint_file
 from helpers.experiments.run import accuracy_interval
 from helpers.experiments.settings import differences
@@ -313,6 +313,15 @@ def test_tables_can_be_had_as_text(run, plan):
     assert f"{run.last.train_acc:.3f}" in rows[0] and "…" not in text
     assert [line.split() for line in str(plan).splitlines()][1:3] == [["批量", "256", "32"], ["输入边长", "28", "28"]]
     assert "批量" in str(plan.preview()) and repr(plan.preview()).startswith("〔图")
+
+
+def test_the_table_says_what_a_run_reached_and_what_was_found(run):
+    early = replace(run, points=[replace(run.points[0], test_acc=None)], findings=[])
+    found = replace(run, findings=[Finding("plateau", "损失停在 1.2")])
+    plain, unscored, told = str(compare([replace(run, findings=[]), early, found])).splitlines()[1:]
+    assert f"{run.test_acc:.3f}" in plain and replace(run, findings=[]).condition in plain
+    assert "–" in unscored and f"{early.last.train_acc:.3f}" in unscored
+    assert str(found.findings[0]) in told
 
 
 def test_what_is_the_same_in_all_is_not_repeated(run):
