@@ -333,6 +333,13 @@ def test_what_is_the_same_in_all_is_not_repeated(run):
     assert all("学习率" in row and "批量" not in row for row in rows)
 
 
+@pytest.mark.parametrize("was, now, differ", [
+    (0.9, 0.9, False), (0.9, 0.902, False), (1, 1.001, False), (0.01, 0.011, True), (0.01, 0.3, True),
+    (100.0, 101.0, True), (256, 257, True), (False, 0.0, False), ("a", 1.0, True)])
+def test_a_slider_is_never_quite_where_the_book_is(was, now, differ):
+    assert bool(differences({"x": now}, {"x": was})) == differ
+
+
 def test_compare_and_csv(run, tmp_path):
     other = replace(run, recipe=run.recipe | {"lr": 0.9})
     assert compare([run, other]).png.startswith(b"\x89PNG") and repr(compare([run])) == repr(compare([run, other]))

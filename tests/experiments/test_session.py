@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from helpers import Session, budget, fashion_mnist, forecast, load, saved_runs, train
+from helpers.machine.dice import Dice
 from helpers.network.shape_errors import ShapeError
 from helpers.training.loop import Point
 
@@ -191,6 +192,20 @@ def test_a_loop_gives_points():
         with pytest.raises(TypeError, match=r"loop 应当是一个函数.*给出一个个 Point"):
             walk(session(loop=lambda *_, given=given: given))
     assert walk(session(loop=lambda *_: [])).points == []
+
+
+def test_the_readers_loop_is_no_mixed_precision_unless_asked(monkeypatch):
+    monkeypatch.setattr("helpers.experiments.session.fast_dtype", lambda device: torch.bfloat16)
+    assert session().dtype == torch.bfloat16 and session(loop=loop).dtype == torch.float32
+    assert session(loop=loop, dtype=torch.bfloat16).dtype == torch.bfloat16
+
+
+def test_each_process_of_a_team_draws_its_own_numbers(monkeypatch):
+    monkeypatch.setattr("helpers.experiments.session.rank", lambda: 2)
+    assert session(seed=3).dice.generator(torch.device("cpu")).initial_seed() == Dice(5).generator(
+        torch.device("cpu")).initial_seed()
+    walk(session(seed=3, loop=lambda *_: []))
+    assert torch.initial_seed() == 5
 
 
 def test_numbers_of_numpy_are_written_down_as_numbers():
