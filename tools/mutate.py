@@ -31,12 +31,12 @@ ROOT = Path(__file__).resolve().parent.parent
 # 一个房间的变异由哪些测试来杀：这些里面走到了改的那一处的，快的在前
 ROOMS = {
     "book": ["tests/book"],
-    "data": ["tests/data"],
+    "data": ["tests/data", "tests/test_paths.py"],
     "network": ["tests/network", "tests/fuzz/test_network.py"],
     "training": ["tests/training", "tests/machine"],
     "machine": ["tests/machine", "tests/training"],
-    "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/fuzz/test_experiments.py",
-                    "tests/fuzz/test_command_lines.py"],
+    "experiments": ["tests/experiments", "tests/test_command_line.py", "tests/test_paths.py",
+                    "tests/fuzz/test_experiments.py", "tests/fuzz/test_command_lines.py"],
     "widgets": ["tests/widgets", "tests/fuzz/test_widgets.py"],
 }
 # 有的模块主要在别的进程里走（内核、torchrun 的工作进程），看不到脚印：别的都没有杀死的，由这些测试再试

@@ -1,6 +1,7 @@
 """plan.py：这台机器的计划，改法，放不放得下。"""
 
 import time
+from dataclasses import FrozenInstanceError
 from functools import partial
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_a_changed_plan_can_be_changed_back():
     assert plan.change(c1=8).widths == {"c1": 8} and plan.change(c1=6).is_book
     assert plan.change(c1=8).settings | {"c1": 8, "c2": 16, "images": 60_000, "init": "xavier"} == \
         plan.change(c1=8).settings
+
+
+def test_a_plan_is_changed_by_change_alone():
+    plan = budget(lenet)
+    for each, name in ((plan, "recipe"), (plan.recipe, "lr")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(each, name, None)
+    assert plan.batch_size == fashion_mnist(device="cpu")[0].batch_size and plan.size == fashion_mnist()[0].size
 
 
 @pytest.mark.parametrize("changes", [
