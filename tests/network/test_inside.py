@@ -170,6 +170,14 @@ def test_normalizations_say_their_numbers():
                                              "β": batch.bias[2].item()})
 
 
+def test_a_relu_says_what_it_did():
+    net = nn.Sequential(nn.ReLU(), nn.Flatten(), nn.Linear(2, 2)).eval()
+    X = torch.tensor([[[[0.5, -0.5]]]])
+    kept, lost = (explain(net, X, "0", (0, 0, 0, column)) for column in (0, 1))
+    assert "照旧" in kept.note and kept.value == 0.5 and kept.terms[0].weight == 1
+    assert "变成 0" in lost.note and lost.value == 0 and lost.terms[0].weight == 0
+
+
 def test_every_term_names_the_places_of_its_numbers():
     net, X = lenet(), torch.rand(2, 1, 28, 28)
     found = explain(net, X, "3", (1, 5, 0, 9))
