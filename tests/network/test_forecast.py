@@ -95,7 +95,7 @@ def test_no_tensor_stays_behind():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_largest_batch_is_the_largest(dtype):
     def need(batch):
-        return forecast(load("7.6").resnet18(), (1, 1, 96, 96), batch, dtype)
+        return forecast(load("7.6").resnet18(), (1, 1, 96, 96), batch, dtype=dtype)
 
     batch = need(1).largest_batch(4 * GB)
     assert need(batch).total <= 4 * GB < need(batch + 1).total
