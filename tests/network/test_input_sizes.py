@@ -106,3 +106,17 @@ def test_no_size_fits_a_network_with_wrong_channels():
     with pytest.raises(ShapeError) as caught:
         input_sizes(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(3, 2, 3)), (1, 1, 8, 8))
     assert caught.value.place.name == "1" and caught.value.fault.kind == "channels"
+
+
+@pytest.mark.parametrize("last", [3, 7])
+def test_what_must_be_computed_for_real_is_tried_as_far_as_the_work_allows(monkeypatch, last):
+    """数乘加和输出的数；每个运算另外算的，这里不算。"""
+    net = nn.Sequential(Call(lambda module, X: X * (X.sum().item() + 1)), nn.Conv2d(1, 4, 3, padding=1, bias=False))
+
+    def work(size):
+        return size**2 + 1 + size**2 + (9 + 1) * 4 * size**2  # 输入、和、积、卷积
+
+    monkeypatch.setattr("helpers.network.input_sizes._CALL", 0)
+    for short in (0, 1):  # 正好用完还接着试，超过才停
+        monkeypatch.setattr("helpers.network.input_sizes._WORK", sum(map(work, range(1, last + 1))) - short)
+        assert input_sizes(net, (1, 1, 1, 1)).limit == last + 1 - short
