@@ -3,6 +3,7 @@
 import copy
 import math
 import random
+import re
 
 import pytest
 import torch
@@ -176,6 +177,19 @@ def test_a_relu_says_what_it_did():
     kept, lost = (explain(net, X, "0", (0, 0, 0, column)) for column in (0, 1))
     assert "照旧" in kept.note and kept.value == 0.5 and kept.terms[0].weight == 1
     assert "变成 0" in lost.note and lost.value == 0 and lost.terms[0].weight == 0
+
+
+@pytest.mark.parametrize("inputs, rest", [(11, 0), (12, 1), (40, 29)])
+def test_the_many_terms_are_added_up_in_one_line(inputs, rest):
+    """偏置也是一项；印出来的几项和「另外」的合计，加起来就是它的值。"""
+    torch.manual_seed(0)
+    found = explain(nn.Sequential(nn.Linear(inputs, 2)), torch.rand(1, inputs), "0", (0, 1))
+    lines = repr(found).splitlines()
+    assert len(found.terms) == inputs + 1 and sum("另外" in line for line in lines) == (rest > 0)
+    if rest:
+        [(count, total)] = re.findall(r"另外 (\d+) 项，合计 (\S+)", repr(found))
+        shown = sum(term.contribution for term in found.terms[:12])
+        assert int(count) == rest and shown + float(total) == pytest.approx(found.value, abs=1e-5)
 
 
 def test_every_term_names_the_places_of_its_numbers():
