@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import coverage
 import pytest
@@ -50,6 +51,7 @@ MODULES = [f"{room}/{path.stem}" for room in ROOMS for path in sorted((ROOT / "h
 SKIPPED = "not naive and not browser and not test_view and not test_B4 and not test_B6 and not test_B9"
 PASSED = (0, 5)  # 全绿；5：一个测试也没有跑
 Footprint = tuple[float, dict[str, list[int]]]  # 一个测试：几秒，{文件: 走到的行}
+Plugin = TypeVar("Plugin")
 SWAPS = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
          ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.And: ast.Or, ast.Or: ast.And,
          ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
@@ -204,8 +206,11 @@ class Chosen:
                           key=lambda item: self.order[item.nodeid])
 
 
-def start(folder: Path, tests: list[str], plugin: Callable[[], object], then: Callable[[], None] = lambda: None) -> int:
-    """在 fork 出的进程里跑测试；大的库已经在父进程里装好，helpers 没有。"""
+def start(folder: Path, tests: list[str], make: Callable[[], Plugin], then: Callable[[Plugin], Any] = id) -> int:
+    """在 fork 出的进程里跑测试；大的库已经在父进程里装好，helpers 没有。
+
+    make() 是那个进程里 pytest 的插件；没有红的，最后 then(插件)。
+    """
     pid = os.fork()
     if pid == 0:
         os.setsid()
@@ -216,9 +221,9 @@ def start(folder: Path, tests: list[str], plugin: Callable[[], object], then: Ca
         sys.path[:0] = [str(folder)]
         os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "HYPOTHESIS_PROFILE": "mutants"}
         sys.dont_write_bytecode = True
-        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-k", SKIPPED, *tests], plugins=[plugin()])
+        status = pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-k", SKIPPED, *tests], plugins=[plugin := make()])
         if status in PASSED:
-            then()
+            then(plugin)
         os._exit(status)
     return pid
 
@@ -271,12 +276,8 @@ def footprints(modules: list[str], slots: int) -> dict[str, Footprint]:
 
 def watched(folder: Path, path: str, answer: Path) -> int:
     """在 fork 出的进程里跑一个测试文件，脚印写进 answer。"""
-    plugins: list[Footprints] = []
-
-    def write() -> None:
-        answer.write_text(json.dumps(plugins[0].taken()))
-
-    return start(folder, [path], lambda: plugins.append(Footprints(folder)) or plugins[0], write)
+    return start(folder, [path], lambda: Footprints(folder),
+                 lambda plugin: answer.write_text(json.dumps(plugin.taken())))
 
 
 def killers(mutant: Mutant, feet: dict[str, Footprint]) -> list[str]:

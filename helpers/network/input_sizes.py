@@ -18,8 +18,8 @@ from helpers.network.walk import Walk, checked_shape, count_macs, walking
 
 _LIMIT = 1024  # 最大试到多少像素
 _BATCH = 64  # 一次试多少个边长
-_WORK = 1.5e9  # 乘加和输出的数，合计试到这么多为止
-_CALL = 10_000  # 一个运算至少算这么多，在 meta 上也一样
+WORK = 1.5e9  # 乘加和输出的数，合计试到这么多为止
+CALL = 10_000  # 一个运算至少算这么多，在 meta 上也一样
 
 
 def input_sizes(net: nn.Module, shape: Sequence[int], limit: int = _LIMIT) -> Sizes:
@@ -53,7 +53,7 @@ class _Work(Watcher):
 
     def watch(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         """一个运算算完了。"""
-        self.done += _CALL
+        self.done += CALL
         if self._real:
             self.done += count_macs(op, args, out) + sum(tensor.numel() for tensor in tensors(out))
 
@@ -68,7 +68,7 @@ def _one_by_one(walk: Walk, shapes: dict[int, Shape]) -> tuple[list[int], int]:
             with work:
                 if walk.runs(walk.net, walk.zeros(shape)):
                     fits.append(size)
-            if work.done > _WORK:
+            if work.done > WORK:
                 break
     return fits, size
 
@@ -88,7 +88,7 @@ def _together(walk: Walk, shapes: dict[int, Shape]) -> tuple[list[int], int] | N
             for layer in chain:
                 groups = _step(walk, layer, groups)
             fits += sorted(size for _, same in groups.values() for size in same)
-            if work.done > _WORK or not walk.on_meta:
+            if work.done > WORK or not walk.on_meta:
                 break
     return (fits, batch[-1]) if walk.on_meta and walk.loan.signature() == before else None
 
@@ -131,14 +131,14 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
         if key in known:
             if isinstance(known[key], Exception):
                 raise known[key].with_traceback(None)
-            return _alias(known[key])
+            return alias(known[key])
         try:
             out = forward(*args, **kwargs)
         except Exception as error:
             known[key] = RuntimeError(str(error))
             raise
         if key is not None and key == _key((args, kwargs)) and _key(out) is not None:
-            known[key] = _alias(out)
+            known[key] = alias(out)
         return out
     return remembering
 
@@ -157,10 +157,10 @@ def _key(value: Any) -> Any:
     return (type(value), value) if value is None or isinstance(value, int | float | str) else None
 
 
-def _alias(value: Any) -> Any:
+def alias(value: Any) -> Any:
     """内容相同的另一个：里面的张量是新的，谁也改不着谁的形状。"""
     if isinstance(value, Tensor):
         return value.detach()
     if isinstance(value, dict):
-        return {name: _alias(item) for name, item in value.items()}
-    return type(value)(map(_alias, value)) if type(value) in (tuple, list) else value
+        return {name: alias(item) for name, item in value.items()}
+    return type(value)(map(alias, value)) if type(value) in (tuple, list) else value

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import input_sizes
-from helpers.network.input_sizes import _alias
+from helpers.network.input_sizes import alias
 from helpers.network.shape_errors import ShapeError
 
 
@@ -117,16 +117,16 @@ def test_what_must_be_computed_for_real_is_tried_as_far_as_the_work_allows(monke
     def work(size):
         return size**2 + 1 + size**2 + (9 + 1) * 4 * size**2  # 输入、和、积、卷积
 
-    monkeypatch.setattr("helpers.network.input_sizes._CALL", 0)
+    monkeypatch.setattr("helpers.network.input_sizes.CALL", 0)
     for short in (0, 1):  # 正好用完还接着试，超过才停
-        monkeypatch.setattr("helpers.network.input_sizes._WORK", sum(map(work, range(1, last + 1))) - short)
+        monkeypatch.setattr("helpers.network.input_sizes.WORK", sum(map(work, range(1, last + 1))) - short)
         assert input_sizes(net, (1, 1, 1, 1)).limit == last + 1 - short
 
 
 def test_what_is_remembered_of_a_layer_is_nobodys_to_change():
     X, Y = torch.zeros(2, 3), torch.zeros(4)
-    again = _alias((X, [Y, 3, None], {"x": X, "n": "文"}))
+    again = alias((X, [Y, 3, None], {"x": X, "n": "文"}))
     assert type(again) is tuple and type(again[1]) is list and again[1][1:] == [3, None] and again[2]["n"] == "文"
-    for alias in (again[0], again[1][0], again[2]["x"]):
-        alias.unsqueeze_(0)
+    for tensor in (again[0], again[1][0], again[2]["x"]):
+        tensor.unsqueeze_(0)
     assert X.shape == (2, 3) and Y.shape == (4,)

@@ -4,7 +4,6 @@ import asyncio
 import re
 import threading
 import time
-from dataclasses import replace
 from html import unescape
 
 import ipywidgets as widgets
@@ -13,6 +12,8 @@ from support.nets import Call
 from torch import nn
 
 from helpers import Explorer, Finding, budget, load, saved_runs
+from helpers.experiments.store import save
+from helpers.pictures.curves import Curves
 from helpers.training.loop import steps
 from helpers.widgets.background import Background
 
@@ -440,15 +441,21 @@ def test_what_the_training_needs_is_said_or_why_it_cannot_be_known(explorer, mon
         explorer.values, True) in unescape(explorer.note.value)
 
 
-def test_eight_runs_are_shown_and_the_older_ones_are_numbered_in_the_background(explorer):
+def test_eight_runs_are_shown_and_the_older_ones_are_numbered_in_the_background(explorer, monkeypatch):
     asyncio.run(explorer.train())
     [run] = explorer.runs
-    for _ in range(11):
-        explorer.trainer._keep(run)
-    assert len(explorer.runs) == 8
-    explorer.trainer.runs = [replace(run) for _ in range(3)]
-    assert [name for name, _ in explorer.trainer._past()] == ["1", "2", "3"]
-    assert [name for name, _ in explorer.trainer._past(explorer.trainer.runs[1])] == ["1", "3"]
+    for _ in range(9):
+        save(run)
+    shown = []
+    monkeypatch.setattr("helpers.widgets.trainer.Curves",
+                        lambda *args, past, **options: shown.append([name for name, _ in past]) or
+                        Curves(*args, past=past, **options))
+    again = Explorer(explorer.plan, c1=(1, 32))
+    assert len(again.runs) == 8 and shown == [[str(i) for i in range(1, 9)]]
+    again.trainer.show(3)
+    assert shown[1:] == [["1", "2", "4", "5", "6", "7", "8"]]
+    asyncio.run(again.train())
+    assert len(again.runs) == 8 and again.runs[:7] == [run] * 7
 
 
 def test_one_that_could_not_be_made_can_be_closed(explorer, monkeypatch):

@@ -141,7 +141,18 @@ def test_what_was_computed_is_not_computed_again():
             model.table(values | {"size": 9})
 
 
-def test_what_is_remembered_has_an_end(model):
-    for c1 in range(1, 130):
+def test_what_is_remembered_has_an_end():
+    built = []
+
+    def counted(c1=4):
+        built.append(c1)
+        return nn.Sequential(nn.Conv2d(1, c1, 3), nn.Flatten(), nn.Linear(c1 * 36, 10))
+    model = Model(budget(counted, size=8, lr=0.1), ("c1", "size", "lr"))
+    for c1 in range(10, 150):
         model.table(model.start | {"c1": c1})
-    assert 50 < len(model._known) <= 100
+    del built[:]
+    model.table(model.start | {"c1": 149})
+    model.table(model.start | {"c1": 130})
+    assert built == []
+    model.table(model.start | {"c1": 10})
+    assert built == [10]
