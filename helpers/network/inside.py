@@ -58,7 +58,8 @@ class Term(NamedTuple):
     def __str__(self) -> str:
         product = f"{self.value:.6g}" if self.weight is None else f"{self.value:.6g} × {self.weight:.6g}"
         named = {"bias": "偏置", "shift": "减去平均数", "constant": "常数"}.get(self.role, "")
-        return f"{product} = {self.contribution:.6g}　{named}{'' if self.cell is None else f' {self.cell!r}'.strip()}"
+        source = " ".join(filter(None, (named, self.cell and repr(self.cell))))
+        return f"{product} = {self.contribution:.6g}　{source}"
 
 
 @dataclass(frozen=True, repr=False)

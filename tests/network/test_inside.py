@@ -185,6 +185,10 @@ def test_the_many_terms_are_added_up_in_one_line(inputs, rest):
     torch.manual_seed(0)
     found = explain(nn.Sequential(nn.Linear(inputs, 2)), torch.rand(1, inputs), "0", (0, 1))
     lines = repr(found).splitlines()
+    assert lines[0].endswith(f"：{found.name}") and not found.name.isascii()
+    for term, line in zip(found.terms[:11], lines[1:12], strict=True):
+        assert f"{term.value:.6g} × {term.weight:.6g} = " in line
+    assert rest or ("偏置 0.bias (1,)" in lines[12] and "×" not in lines[12])
     assert len(found.terms) == inputs + 1 and sum("另外" in line for line in lines) == (rest > 0)
     if rest:
         [(count, total)] = re.findall(r"另外 (\d+) 项，合计 (\S+)", repr(found))
