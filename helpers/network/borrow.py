@@ -15,7 +15,8 @@ from torch.nn.parameter import is_lazy
 _MAPS = {dict, OrderedDict, defaultdict, Counter}
 _LISTS = {list, deque}
 _STATES = {set, bytearray, np.ndarray, np.random.Generator, np.random.RandomState, random.Random}  # 里面没有张量
-_Attributes = tuple[dict[str, Any], dict[str, Any]]  # 一个模块的 __dict__，和其中该有的内容
+# 一个模块的 __dict__，其中该有的内容，和里面运行时要换上替身的
+_Attributes = tuple[dict[str, Any], dict[str, Any], list[tuple[str, Any]]]
 
 
 class Loan:
@@ -34,12 +35,16 @@ class Loan:
         self.net, self.training = net, False
         self.twins: dict[int, Any] = {}  # 原来的对象的 id 到它的替身
         self._modes = [(module, module.training) for module in net.modules()]
-        self._original = [(vars(module), dict(vars(module))) for module in modules]
-        self._empty = [value for _, contents in self._original for name, value in contents.items()
-                       if name in _TORCHS_OWN and not value]
-        self._lent = [[(name, value) for name, value in contents.items()
-                       if _changes(value) and not (name in _TORCHS_OWN and not value)]
-                      for _, contents in self._original]
+        self._original: list[_Attributes] = []
+        self._empty: list[Any] = []  # 每个模块空着的钩子之类：不换，用后倒空
+        for module in modules:
+            contents, lent = dict(vars(module)), []
+            for name, value in contents.items():
+                if name in _TORCHS_OWN and not value:
+                    self._empty.append(value)
+                elif _changes(value):
+                    lent.append((name, value))
+            self._original.append((vars(module), contents, lent))
         self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
 
     def dress(self, convert: Callable[[Tensor], Tensor], training: bool = False) -> None:
@@ -49,7 +54,7 @@ class Loan:
     def reset(self) -> None:
         """换上新的替身：上一次运行留下的都抹掉。"""
         self.twins = {}
-        for (attributes, contents), lent in zip(self._original, self._lent, strict=True):
+        for attributes, contents, lent in self._original:
             attributes.clear()
             attributes.update(contents)
             for name, value in lent:
@@ -64,7 +69,7 @@ class Loan:
 
     def signature(self) -> list[Any]:
         """此刻每个模块有哪些属性，列表和字典里有什么；前后相同，就是没有人改过它们。"""
-        attributes = [[(name, id(value)) for name, value in worn.items()] for worn, _ in self._original]
+        attributes = [[(name, id(value)) for name, value in worn.items()] for worn, *_ in self._original]
         return attributes + [[(*map(id, twin.values()),) if isinstance(twin, dict) else (*map(id, twin),)]
                              for twin in [*self.twins.values(), *self._empty] if isinstance(twin, dict | list | deque)]
 
@@ -77,7 +82,7 @@ class Loan:
         kind: Any = type(value)
         # 先记下再填里面的：列表可以装着自己
         self.twins[id(value)] = twin = self._empty_twin(value, kind)
-        if kind in _MAPS and value:
+        if kind in _MAPS:
             twin.update({name: self._twin(item) for name, item in value.items()})
         elif kind in _LISTS:
             twin.extend(map(self._twin, value))
@@ -97,7 +102,7 @@ class Loan:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for attributes, contents in self._original:
+        for attributes, contents, _lent in self._original:
             attributes.clear()
             attributes.update(contents)
         self._clear()
