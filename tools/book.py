@@ -8,6 +8,7 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from normal_form import normalize, text
 from wcwidth import wcswidth
 
 sys.path.append(str(Path(__file__).parent / "site"))
-from build import build, write
+from build import build, read, write
 from page import Page, Place, make, place
 
 from helpers.book.sections import NETWORKS
@@ -128,7 +129,7 @@ def main() -> int:
     started, jobs = time.perf_counter(), at_once(folder)
     # 一起跑全部的几本时，网页也在那里做；别的时候最后一起做，以前跑过的几本也在内
     together = jobs > 1 and not options.sections
-    places = [place(path.stem, nbformat.read(path, as_version=4)) for path in paths] if together else []
+    places = [*starmap(place, read(NOTEBOOKS).items())] if together else []
     done = every(paths, folder, jobs, places)
     rows, failed = [HEADER, *(each.row for each in done)], [each.failed for each in done if each.failed]
     say("")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
-from itertools import repeat
+from itertools import repeat, starmap
 from pathlib import Path
 
 import nbformat
@@ -31,7 +31,7 @@ def build(notebooks: Path, to: Path) -> dict[str, int]:
     超过限度时抛出 ValueError，没有 MathJax 时抛出 FileNotFoundError，都什么也没有写。
     """
     notebook_of = read(notebooks)
-    places = [place(stem, notebook) for stem, notebook in notebook_of.items()]
+    places = [*starmap(place, notebook_of.items())]
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # 两页同时做，一页一个核
     with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
         pages = pool.map(make, notebook_of.values(), places, repeat(places))
