@@ -33,7 +33,7 @@ def seconds(reading: dict[str, float]) -> float:
 
 
 def rows(readings: dict[str, dict[str, Readings]], sides: list[str],
-         when: Callable[[str], str] = lambda name: "") -> Iterable[tuple[str, ...]]:
+         when: Callable[[str], str]) -> Iterable[tuple[str, ...]]:
     """表格的各行：做什么，与谁比，sides 里的每一种各几倍；只有一种的，后面空着。when: 一件事何时量的，接在后面。"""
     medians: dict[str, list[float]] = {}
     for section, name in NETWORKS.items():
