@@ -114,35 +114,46 @@ def test_an_interrupt_while_waiting_for_another_training_is_quiet(explorer, monk
     asyncio.run(scene())
 
 
-def test_the_next_training_waits_for_the_end_of_this_one(explorer, monkeypatch):
-    """连诊断和存下也等：不会两个一起走。"""
-    events, points = [], []
+@pytest.fixture
+def turns(monkeypatch):
+    """走过的每一步：一个点，或者 None。"""
+    walked = []
 
     def noted(*args, **options):
         for turn in steps(*args, **options):
-            events.append("step")
-            points.extend([turn] if turn else [])
+            walked.append(turn)
             yield turn
 
+    monkeypatch.setattr("helpers.experiments.session.steps", noted)
+    return walked
+
+
+async def begun(explorer, turns):
+    """开始训练，等到有了一个点。"""
+    training = asyncio.ensure_future(explorer.train())
+    while not any(turns):
+        await asyncio.sleep(0.001)
+    return training
+
+
+def test_the_next_training_waits_for_the_end_of_this_one(explorer, turns, monkeypatch):
+    """连诊断和存下也等：不会两个一起走。"""
     def saved(run, **place):
-        events.append("saved")
+        turns.append("saved")
         return save(run, **place)
 
-    monkeypatch.setattr("helpers.experiments.session.steps", noted)
     monkeypatch.setattr("helpers.experiments.session.save", saved)
 
     async def scene():
         other = Explorer(explorer.plan)
-        first = asyncio.ensure_future(explorer.train())
-        while not points:
-            await asyncio.sleep(0.001)
+        first = await begun(explorer, turns)
         second = asyncio.ensure_future(other.train())
         await first
         await second
         return [explorer.runs[-1].ended, other.runs[-1].ended]
 
     assert asyncio.run(scene()) == ["interrupted", "done"]
-    assert [kind for kind, _ in groupby(events)] == ["step", "saved"] * 2
+    assert [kind for kind, _ in groupby(turn == "saved" for turn in turns)] == [False, True] * 2
 
 
 def test_work_from_another_thread_is_done_at_home(explorer, monkeypatch):
@@ -188,20 +199,9 @@ def test_stopping_when_nobody_trains_is_nothing():
     Background().stop()
 
 
-def test_closing_stops_the_training_and_keeps_what_was_walked(explorer, monkeypatch):
-    points = []
-
-    def noted(*args, **options):
-        for turn in steps(*args, **options):
-            points.extend([turn] if turn else [])
-            yield turn
-
-    monkeypatch.setattr("helpers.experiments.session.steps", noted)
-
+def test_closing_stops_the_training_and_keeps_what_was_walked(explorer, turns):
     async def scene():
-        training = asyncio.ensure_future(explorer.train())
-        while not points:
-            await asyncio.sleep(0.001)
+        training = await begun(explorer, turns)
         explorer.close()
         await training
 
