@@ -209,13 +209,6 @@ DECODED = """async () => {
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    build.build(NOTEBOOKS, folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def browser():
     with chromium() as (window, complaints):
         yield SimpleNamespace(window=window, complaints=complaints)

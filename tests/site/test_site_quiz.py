@@ -5,7 +5,7 @@ from functools import cache
 
 import nbformat
 import pytest
-from quiz import asked, plug
+from quiz import asked
 from support.site import chromium, page, show
 
 from helpers.book.sections import find
@@ -18,15 +18,16 @@ def book(section):
     return nbformat.read(find(section), as_version=4)
 
 
-@cache
-def exported(section):
-    return plug(section, book(section))
+@pytest.fixture(scope="module")
+def exported(page_data):
+    """节 → 单元格 → 网页的数据。"""
+    return {section: kinds["quiz"] for section, kinds in page_data.items()}
 
 
 @pytest.fixture(scope="class")
-def window(tmp_path_factory):
+def window(tmp_path_factory, exported):
     """一页，七节的都在上面。"""
-    data = {f"{section} {cell}": each for section in SHELF for cell, each in exported(section).items()}
+    data = {f"{section} {cell}": each for section, cells in exported.items() for cell, each in cells.items()}
     with chromium() as (found, complaints):
         show(found, tmp_path_factory.mktemp("quiz"), page({"quiz": data}))
         found.evaluate("async () => { window.quiz = await import('quiz.js'); }")
@@ -70,15 +71,15 @@ class TestSameAsPython:
     """一页问许多次。"""
 
     @pytest.mark.parametrize("section", SHELF)
-    def test_page_says_what_python_says(self, window, section):
+    def test_page_says_what_python_says(self, window, exported, section):
         dice, wrong = random.Random(7), []
         for cell, each in asked(book(section)):
-            kind = exported(section)[cell.id]["kind"]
+            kind = exported[section][cell.id]["kind"]
             if kind not in ("number", "shape", "choice"):
                 continue
             answers = [*{"number": numbers, "shape": shapes, "choice": choices}[kind](each, dice)]
             said = window.evaluate("([data, answers]) => answers.map((answer) => quiz.judge(data, answer))",
-                                   [exported(section)[cell.id],
+                                   [exported[section][cell.id],
                                     [[*answer] if kind == "choice" else str(answer) for answer in answers]])
             verdicts = [each.check(answer) for answer in answers]
             wrong += [(each.key, answer, verdict, found)
@@ -88,7 +89,7 @@ class TestSameAsPython:
         assert not wrong
 
     @pytest.mark.parametrize("section", SHELF)
-    def test_page_answers_a_guess_as_python_does(self, window, section):
+    def test_page_answers_a_guess_as_python_does(self, window, exported, section):
         dice = random.Random(3)
         for cell, each in asked(book(section)):
             if isinstance(each, Guess):
@@ -96,7 +97,7 @@ class TestSameAsPython:
                 tried += [] if each.options else [tuple(dice.choices(range(300), k=3)) for _ in range(10)]
                 texts = [value if isinstance(value, str) else str(value) for value in tried]
                 said = window.evaluate("([data, texts]) => texts.map((text) => quiz.judge(data, text))",
-                                       [exported(section)[cell.id], texts])
+                                       [exported[section][cell.id], texts])
                 assert [found["text"] for found in said] == [each.reply(value) for value in tried]
                 assert [found["right"] for found in said] == [each.commit(value).startswith("猜对") for value in tried]
 
@@ -126,14 +127,14 @@ class TestSameAsPython:
         assert window.evaluate("text => quiz.readShape(text)", text) == value
 
 
-def one(section, kind):
-    """一节里这一种的第一格。"""
-    return next((cell, each) for cell, each in exported(section).items() if each["kind"] == kind)
+def one(cells, kind):
+    """一节的单元格里这一种的第一格。"""
+    return next((cell, each) for cell, each in cells.items() if each["kind"] == kind)
 
 
 @pytest.mark.slow
-def test_reader_tries_asks_for_hints_and_is_remembered(tmp_path):
-    (cell, data), still = one("7.1", "number"), "<pre>还没有作答</pre>"
+def test_reader_tries_asks_for_hints_and_is_remembered(exported, tmp_path):
+    (cell, data), still = one(exported["7.1"], "number"), "<pre>还没有作答</pre>"
     html = page({"quiz": {cell: data}}, still=still)
     with chromium() as (tab, complaints):
         show(tab, tmp_path, html)
@@ -161,8 +162,8 @@ def test_reader_tries_asks_for_hints_and_is_remembered(tmp_path):
 
 
 @pytest.mark.slow
-def test_page_works_where_nothing_may_be_stored(tmp_path):
-    cell, data = one("7.1", "choice")
+def test_page_works_where_nothing_may_be_stored(exported, tmp_path):
+    cell, data = one(exported["7.1"], "choice")
     with chromium() as (tab, complaints):
         tab.add_init_script("Object.defineProperty(window, 'localStorage', { get() { throw new Error('no'); } });")
         show(tab, tmp_path, page({"quiz": {cell: data}}))
@@ -175,8 +176,8 @@ def test_page_works_where_nothing_may_be_stored(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("skip", [False, True])
-def test_answer_of_a_guess_is_hidden_until_the_guess(tmp_path, skip):
-    cell, data = one("7.1", "guess")
+def test_answer_of_a_guess_is_hidden_until_the_guess(exported, tmp_path, skip):
+    cell, data = one(exported["7.1"], "guess")
     still = next(each for each in book("7.1").cells if each.id == cell).outputs[0].data["text/html"]
     with chromium(width=390, height=800) as (tab, complaints):
         show(tab, tmp_path, page({"quiz": {cell: data}}, still=still))
@@ -198,8 +199,8 @@ def test_answer_of_a_guess_is_hidden_until_the_guess(tmp_path, skip):
 
 
 @pytest.mark.slow
-def test_picture_behind_a_guess_says_what_it_shows(tmp_path):
-    cell, data = next((cell, each) for cell, each in exported("7.6").items() if each.get("picture"))
+def test_picture_behind_a_guess_says_what_it_shows(exported, tmp_path):
+    cell, data = next((cell, each) for cell, each in exported["7.6"].items() if each.get("picture"))
     with chromium() as (tab, complaints):
         show(tab, tmp_path, page({"quiz": {cell: data}}))
         assert tab.locator("img").is_hidden()

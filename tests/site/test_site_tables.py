@@ -29,11 +29,10 @@ def section(request):
 
 
 @pytest.fixture(scope="module")
-def made(section):
+def made(section, page_data):
     """(单元格的 id, Model, 滑块, 网页的数据)。"""
-    notebook = nbformat.read(find(section), 4)
-    [(cell, model, ranges)] = tables.explorers(notebook)
-    return cell, model, ranges, tables.plug(section, notebook)[cell]
+    [(cell, model, ranges)] = tables.explorers(nbformat.read(find(section), 4))
+    return cell, model, ranges, page_data[section]["explorer"][cell]
 
 
 @pytest.fixture(scope="module")
