@@ -40,6 +40,12 @@ def test_the_nearest_are_the_nearest_of_all_pairs(images):
         assert [away[i] for i in numbers] == pytest.approx(sorted(away)[:3], abs=1e-4)
 
 
+def test_six_unless_told(images):
+    found = Neighbours(lenet(), [images])
+    found.step()
+    assert [*map(len, found.nearest(images[:1]))] == [6, 6]
+
+
 def test_there_may_be_fewer_than_asked_for(images):
     found = Neighbours(lenet(), [images[:2]])
     found.step()

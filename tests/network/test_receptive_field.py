@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from helpers import trace
+from helpers.network.layer import WHOLE, Field
 
 
 def field_by_autograd(net, size=192):
@@ -156,6 +157,8 @@ FIELDS = {
     # 写进另一个张量的一部分
     "written_into_a_slice": (after(Op("(Y := torch.zeros_like(X))[:, :, 1:].copy_(X[:, :, :-1]) + Y[:, :, :-1]")), "?"),
     "masked": (Op("X.masked_fill(X.new_ones(12, 12).tril() > 0, 0).softmax(-1)"), "?"),
+    "mixed_channels_of_two_paths": (nn.Sequential(Concat(nn.Identity(), CONV), Op("X.sum(1, keepdim=True)")), "3×3"),
+    "mask_of_the_image": (after(Op("torch.zeros_like(X).masked_fill(X > 0, 1) + X")), "3×3"),
     "chosen_by_value": (after(Op("torch.where(X > 0, X, 0.1 * X)")), "3×3"),
 }
 
@@ -178,6 +181,19 @@ def test_the_whole_image_is_seen_after_it_is_mixed(layer):
 def test_batch_and_channels_may_look_like_height_and_width():
     net = nn.Sequential(nn.Conv2d(1, 6, 3), Op("X.mean((2, 3))"))
     assert [str(row.receptive_field) for row in trace(net, (6, 1, 8, 8))] == ["3×3", "全图"]
+
+
+@pytest.mark.parametrize(("op", "field"), [
+    ("X.split(1)[0]", "5×5"), ("X.split(2, 1)[0]", "?"), ("X.sum(0, keepdim=True)", "?")])
+def test_one_image_of_two_paths_keeps_both_and_some_channels_may_not(op, field):
+    net = nn.Sequential(Concat(nn.Identity(), CONV), Op(op), Op("F.conv2d(X, X.new_ones(1, X.shape[1], 3, 3))"))
+    assert str(trace(net, (2, 2, 12, 12))[-1].receptive_field) == field
+
+
+@pytest.mark.parametrize(("field", "window"), [
+    (Field(3, 5), (3, 5)), (Field(3, WHOLE), None), (Field(WHOLE, 5), None), (Field(None, 5), None)])
+def test_a_window_has_two_sides(field, window):
+    assert field.window == window
 
 
 def test_inputs_without_height_and_width_have_no_receptive_field():
