@@ -56,6 +56,7 @@ CONV = nn.Conv2d(1, 6, 3)
     ([CONV, Residual(nn.Conv2d(6, 8, 1))], Fault("shapes", ((1, 8, 6, 6), (1, 6, 6, 6))), "高和宽一致"),
     ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 5)], Fault("window", (1, 1, 4, 4), (5, 5), "small"), "减小窗口"),
     ([nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(5))], Fault("window", (1, 6, 4, 4), (5, 5), "small"), "减小窗口"),
+    ([nn.Flatten(), nn.BatchNorm1d(9)], Fault("norm", 64, 9), "num_features 改成 64"),
     ([nn.Conv2d(1, 0, 5)], Fault("empty", 1, 1), "宽度"),
     ([nn.Conv2d(1, 4, 3), Op("X.view(-1, 400)")], Fault("view", 144, 400, "small"), "把 400 改成 144"),
     ([nn.Conv2d(1, 4, 3), Op("X.reshape(X.shape[0], 100)")], Fault("view", 144, 100, "large"), "nn.Flatten()"),
@@ -79,6 +80,11 @@ def test_any_other_mistake_is_told_as_pytorch_tells_it(layers, says):
     error = failure(nn.Sequential(*layers), (1, 1, 8, 8))
     assert error.fault.kind == "other" and says in error.fault.have and error.fault.have in str(error)
     assert error.place.name == "1" and error.sizes is None
+
+
+def test_a_view_of_two_images_is_counted_for_each():
+    error = failure(nn.Sequential(nn.Conv2d(1, 4, 3), Op("X.view(-1, 250)")), (2, 1, 8, 8))
+    assert error.fault == Fault("view", 144, 250, "small")
 
 
 def test_a_mistake_before_the_first_layer_has_no_place():
