@@ -27,13 +27,11 @@ notebooks: .venv/ready
 # 测试和笔记本一起跑，一个文件在一个进程里，共用内核和浏览器；两个核上三个进程：总有一个在等内核或浏览器
 test: .venv/ready-test .venv/npm/ready
 	$(BIN)/ruff check .
-	$(BIN)/basedpyright
 	OMP_NUM_THREADS=1 COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbval notebooks tests
 
 # 改代码时用：一分多钟，两个进程一起跑，不开浏览器、不起别的进程、不重跑笔记本
 quick: .venv/ready-test
 	$(BIN)/ruff check .
-	$(BIN)/basedpyright
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"
 
 # 只跑故障表（make test 也跑）：真的弄坏文件、杀进程、占满内存，与朴素的实现对照

@@ -1,7 +1,9 @@
-"""房子：每个房间只从上面的房间导入，没有圈，没有太长的函数；画出来的树就是磁盘上的树。"""
+"""房子：每个房间只从上面的房间导入，没有圈，没有太长的函数；画出来的树就是磁盘上的树；类型对得上。"""
 
 import ast
 import re
+import subprocess
+import sys
 from graphlib import TopologicalSorter
 
 import pytest
@@ -104,6 +106,12 @@ def private_names():
 
 
 PRIVATE = set(private_names())
+
+
+def test_types_agree():
+    """basedpyright 没有话说；要几十秒，所以和别的测试一起跑，不在它们之前。"""
+    done = subprocess.run([sys.executable, "-m", "basedpyright"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "tests").rglob("*.py")), ids=lambda path: path.name)
