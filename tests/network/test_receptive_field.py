@@ -158,6 +158,12 @@ FIELDS = {
     "written_into_a_slice": (after(Op("(Y := torch.zeros_like(X))[:, :, 1:].copy_(X[:, :, :-1]) + Y[:, :, :-1]")), "?"),
     "masked": (Op("X.masked_fill(X.new_ones(12, 12).tril() > 0, 0).softmax(-1)"), "?"),
     "mixed_channels_of_two_paths": (nn.Sequential(Concat(nn.Identity(), CONV), Op("X.sum(1, keepdim=True)")), "3×3"),
+    "two_paths_alike": (after(Concat(CONV, nn.Conv2d(2, 2, 3, padding=1)), Op("X[:, :2]")), "5×5"),
+    "some_padded_channels": (after(Op("torch.cat([X, torch.zeros_like(X)], 1)[:, 1:3]")), "?"),
+    "whole_beside_a_window": (nn.Sequential(Concat(nn.GroupNorm(1, 2), CONV), nn.Conv2d(4, 2, 3)), "全图"),
+    "a_row_of_zeros": (Op("torch.cat([X.mean(2), X.new_zeros(1, 1, 12)], 1)"), "?"),
+    "one_of_the_expanded": (after(Op("X.expand(3, 1, 2, 12, 12)[0]")), "3×3"),
+    "halves_put_back": (after(Op("torch.cat([X[:, :, :6], X[:, :, 6:]], 2)")), "?×3"),
     "mask_of_the_image": (after(Op("torch.zeros_like(X).masked_fill(X > 0, 1) + X")), "3×3"),
     "chosen_by_value": (after(Op("torch.where(X > 0, X, 0.1 * X)")), "3×3"),
 }

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.network.shape_rules import follow_rules
+from helpers.network.shape_rules import Ruled, follow_rules, ruled
 
 LAYERS = [
     nn.Conv2d(2, 3, 3), nn.Conv2d(2, 4, (1, 4), (2, 3), (0, 2), groups=2),
@@ -41,6 +41,28 @@ def test_a_rule_gives_what_the_layer_gives(layer):
                 assert outcome(ruled, X) == outcome(plain, X), shape
     wide = torch.zeros(1, 2, 8, 8, device="meta").to(memory_format=torch.channels_last)
     assert outcome(ruled, wide) == outcome(plain, wide)
+
+
+KNOWN = [nn.Conv2d(2, 3, 3), nn.MaxPool2d(3, 2), nn.AvgPool2d(2), nn.BatchNorm2d(2), nn.ReLU(), nn.Sigmoid(), nn.Tanh()]
+
+
+@pytest.mark.parametrize("layer", KNOWN, ids=str)
+def test_the_usual_layers_are_answered_without_a_walk(layer):
+    X = torch.zeros(1, 2, 9, 9, device="meta")
+    layer = deepcopy(layer).eval().to("meta")
+    shape = layer(X).shape
+    follow_rules(layer)
+    assert ruled(layer).after(X).shape == shape
+    follow_rules(layer)  # 再说一次，还是那一条
+    assert not isinstance(ruled(layer).original, Ruled)
+    layer.register_forward_hook(lambda *_: None)
+    assert ruled(layer) is None
+
+
+def test_a_norm_of_this_batch_is_not_answered():
+    layer = nn.BatchNorm2d(2, device="meta").train()
+    follow_rules(layer)
+    assert ruled(layer).after(torch.zeros(1, 2, 9, 9, device="meta")) is None
 
 
 def test_a_layer_of_the_readers_is_left_alone():

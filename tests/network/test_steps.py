@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from support.nets import SIZES, Concat, Residual, lenet
+from support.nets import SIZES, Call, Concat, Residual, lenet
 from torch import nn
 
 from helpers import load
@@ -88,6 +88,20 @@ def test_a_shortcut_without_a_layer_leads_straight_to_the_sum():
     found = walked(nn.Sequential(nn.Conv2d(1, 2, 3), Residual(nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU()))))
     assert found[-1].sources == (3, 1) and found[-1].text.title == "相加 +"
     assert [step.lane for step in found] == [0] * 5
+
+
+@pytest.mark.parametrize(("op", "kind", "title"), [
+    (lambda _, X: X.exp(), "other", "exp"), (lambda _, X: X.relu(), "other", "ReLU"),
+    (lambda _, X: 2 * X, "join", "相乘 ×")])
+def test_what_is_written_in_forward_is_told_by_its_operation(op, kind, title):
+    text = walked(Call(op))[-1].text
+    assert (text.kind, text.title) == (kind, title)
+
+
+def test_a_layer_used_twice_is_told_as_that_layer_both_times():
+    relu = nn.ReLU()
+    found = walked(nn.Sequential(nn.Conv2d(1, 2, 3), relu, nn.Conv2d(2, 2, 3), relu))
+    assert [step.text.kind for step in found] == ["image", "conv", "activation", "conv", "activation"]
 
 
 def test_a_copy_is_not_a_step_of_its_own():

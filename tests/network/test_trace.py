@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from helpers import Layer, trace
 from helpers.network.layer import Field
+from helpers.network.trace import tried_to
 
 ALL = 99  # 展开到叶子
 
@@ -54,6 +55,17 @@ def test_html_escapes_and_marks_only_what_differs_from_the_book():
     assert "bold" not in book.html(book)
     # 卷积一行的输出形状、参数、乘加，以及两个合计
     assert now.html(book).count("bold") == 5
+
+
+def test_a_layer_that_the_book_has_not_is_marked_whole():
+    long, short = (trace(nn.Sequential(*[nn.Conv2d(2, 2, 3, padding=1)] * count), (1, 2, 8, 8)) for count in (3, 2))
+    *_, second, third, total = long.html(short).split("<tr>")
+    assert [row.count("bold") for row in (second, third, total)] == [0, 6, 1]
+
+
+@pytest.mark.parametrize(("size", "tried"), [(28, 256), (128, 256), (200, 400), (900, 1024)])
+def test_sizes_are_tried_to_twice_what_failed(size, tried):
+    assert tried_to((1, 1, size // 2, size)) == tried
 
 
 # ---------------------------------------------------------------- 与 torchinfo 逐行相同

@@ -42,6 +42,16 @@ def test_the_class_map_of_nin_is_its_last_maps():
     assert torch.allclose(grad_cam(net, X), wanted, atol=1e-6)
 
 
+def test_the_layer_asked_for_is_looked_at():
+    net, X = pooled(nn.Linear(6, 4)).eval(), torch.rand(1, 1, 9, 7)
+    maps = net[0](X)
+    [gradient] = torch.autograd.grad(net[1:](maps)[0, 2], maps)
+    heat = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0)
+    wanted = F.interpolate(heat, X.shape[2:], mode="bilinear")[0, 0]
+    assert torch.allclose(grad_cam(net, X, 2, layer="0"), wanted, atol=1e-6)
+    assert not torch.allclose(grad_cam(net, X, 2), wanted, atol=1e-6)
+
+
 def test_the_default_label_is_the_answer():
     net, X = pooled(nn.Linear(6, 4)), torch.rand(1, 1, 8, 8)
     label = int(net(X).argmax())
