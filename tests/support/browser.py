@@ -8,8 +8,9 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
+from urllib.error import URLError
 from urllib.parse import urlsplit
 
 from helpers.paths import ROOT
@@ -45,15 +46,23 @@ def serving(name, folder, notebook):
                               env=os.environ | {"COMPANION_RUNS": str(folder / "runs")})
     try:
         deadline = time.monotonic() + 120
-        while not (found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", (folder / "log").read_text())):
+        while not (port := answering(folder / "log", token)):
             assert server.poll() is None and time.monotonic() < deadline, (folder / "log").read_text()
             time.sleep(0.2)
-        urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/api?token={token}", timeout=60).read()
-        yield f"http://127.0.0.1:{found[1]}/{front.address}/{notebook}?reset&token={token}"
+        yield f"http://127.0.0.1:{port}/{front.address}/{notebook}?reset&token={token}"
     finally:
         server.terminate()
         server.wait(20)
         log.close()
+
+
+def answering(log, token):
+    """服务器在日志里说的端口；还没有说，或者说了还没有在听，就是 None。"""
+    if found := re.search(r"http://(?:localhost|127\.0\.0\.1):(\d+)/", log.read_text()):
+        with suppress(URLError):
+            urllib.request.urlopen(f"http://127.0.0.1:{found[1]}/api?token={token}", timeout=60).read()
+            return found[1]
+    return None
 
 
 @contextmanager
