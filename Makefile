@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# 测试起一百多个进程：编译好的要存下，不然每个都从头编译一遍
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: lab book site site-check notebooks test quick faults fuzz bench gpu mutants clean
 

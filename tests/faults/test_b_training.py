@@ -244,9 +244,9 @@ from helpers import LivePlot, fashion_mnist, fit, load
 lenet, process = load("7.1").lenet, psutil.Process()
 data, test = fashion_mnist(32, images=64, device="cpu")
 CODE
-for i in range(100):
+for i in range(50):
     once()
-    if i == 49:  # 堆要先长到够用
+    if i == 19:  # 堆要先长到够用
         gc.collect()
         before = process.memory_info().rss
 gc.collect()

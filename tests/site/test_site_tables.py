@@ -159,13 +159,12 @@ def test_an_address_keeps_the_position(opened):
     assert page.locator("#broken").inner_text() == ""
 
 
-@pytest.mark.parametrize("text", ["abc", "", "-1", "100000", "1e999", "NaN", "0x10", "16.5"])
-def test_a_damaged_address_says_so_and_stays_at_the_book(opened, text):
-    page = opened()
-    shown = page.evaluate(CELLS, None)
-    page = opened(f"#size={text}")
-    assert page.locator("#broken").inner_text()
-    assert page.evaluate(CELLS, None) == shown
+def test_a_damaged_address_says_so_and_stays_at_the_book(opened):
+    shown = opened().evaluate(CELLS, None)
+    for text in ("abc", "", "-1", "100000", "1e999", "NaN", "0x10", "16.5"):
+        page = opened(f"#size={text}")
+        assert page.locator("#broken").inner_text(), text
+        assert page.evaluate(CELLS, None) == shown, text
 
 
 def test_the_export_is_small(made, section):
