@@ -128,6 +128,8 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
 
     def remembering(*args: Any, **kwargs: Any) -> Any:
         key = _key((args, kwargs))
+        if key is None:  # 说不准
+            return forward(*args, **kwargs)
         if key in known:
             if isinstance(known[key], Exception):
                 raise known[key].with_traceback(None)
@@ -137,7 +139,7 @@ def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             known[key] = RuntimeError(str(error))
             raise
-        if key is not None and key == _key((args, kwargs)) and _key(out) is not None:
+        if key == _key((args, kwargs)) and _key(out) is not None:
             known[key] = alias(out)
         return out
     return remembering

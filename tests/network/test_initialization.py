@@ -48,6 +48,11 @@ def test_a_grouped_convolution_is_recognized():
     assert recognize(conv) == "default" and recognize(conv.apply(xavier)) == "xavier"
 
 
+def test_one_input_and_one_output_are_enough():
+    for layer in (nn.Conv2d(1, 1, 41), nn.Linear(1681, 1), nn.Linear(1, 1681)):
+        assert recognize(layer.apply(xavier)) == "xavier"
+
+
 def test_a_trained_network_and_one_without_weights_are_other():
     net = load("7.1").lenet().apply(xavier)
     list(fit(net, *fashion_mnist(32, images=320, device="cpu"), lr=0.9, num_epochs=1))

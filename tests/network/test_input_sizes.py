@@ -1,5 +1,7 @@
 """走得通的边长与逐个试的结果相同。"""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from support.nets import Call, Concat, lenet, runs
@@ -46,6 +48,21 @@ def stash(net, X):
     return net.up(net.kept[-1]) + X
 
 
+class PoolAsSet(nn.Module):
+    """窗口多大由另一个对象说。"""
+
+    def forward(self, X, setting):
+        return F.max_pool2d(X, setting.window)
+
+
+def set_twice(net, X):
+    """同一个对象，两次说的不一样。"""
+    net.setting.window = 2
+    net.pool(X, net.setting)
+    net.setting.window = 3
+    return net.linear(net.pool(X, net.setting).flatten(1))
+
+
 NETS |= {
     "only_24": lambda: nn.Sequential(nn.Conv2d(1, 1, 1), Call(lambda net, X: X + net.shift,
                                                               shift=nn.Parameter(torch.zeros(1, 1, 24, 24)))),
@@ -60,6 +77,7 @@ NETS |= {
     "residual": lambda: nn.Sequential(Call(lambda net, X: net.up(net.down(X)) + X, down=nn.Conv2d(1, 1, 2, stride=2),
                                            up=nn.ConvTranspose2d(1, 1, 2, stride=2)), nn.MaxPool2d(3)),
     "remembers": lambda: nn.Sequential(keeping(Call(stash, down=nn.MaxPool2d(2), up=nn.Upsample(scale_factor=2)))),
+    "set_by_an_object": lambda: Call(set_twice, pool=PoolAsSet(), linear=nn.Linear(16, 2), setting=SimpleNamespace()),
     "by_value": lambda: nn.Sequential(nn.MaxPool2d(2), Call(lambda _, X: X if X.sum() >= 0 else -X),
                                       nn.Conv2d(1, 1, 5)),
 }
