@@ -210,6 +210,15 @@ def test_the_time_of_a_folder_is_measured_in_the_folder(table, images, tmp_path)
     plan = budget(lenet).on(str(tmp_path)).change(batch_size=2, num_epochs=1)
     plan.preview()
     assert table["时间"].startswith("约 ") and 0 < plan.seconds() < 600
+    settings = plan.settings
+    assert settings["folder"] == str(tmp_path) and settings["num_classes"] == 2 and "images" not in settings
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(119, "约 119 秒"), (120.6, "约 2 分钟"), (660, "约 11 分钟")])
+def test_from_two_minutes_on_the_time_is_said_in_minutes(table, monkeypatch, seconds, said):
+    monkeypatch.setattr("helpers.experiments.plan.epoch_seconds", lambda *_: seconds / 10)
+    budget(lenet, num_epochs=10).preview()
+    assert table["时间"] == said
 
 
 def test_the_seconds_of_one_epoch_are_measured():

@@ -164,10 +164,12 @@ class Even(Picky):
         return super().forward(X)
 
 
-@pytest.mark.parametrize("make", [Even, lambda *layers: torch.jit.script(nn.Sequential(*layers))], ids=["偶数", "jit"])
-def test_what_can_be_trained_is_trained_though_it_cannot_be_traced(make):
+@pytest.mark.parametrize("make, foreseen", [
+    (Even, True), (lambda *layers: torch.jit.script(nn.Sequential(*layers)), False)], ids=["偶数", "jit"])
+def test_what_can_be_trained_is_trained_though_it_cannot_be_traced(make, foreseen):
     run = walk(session(make(nn.Flatten(), nn.Linear(784, 10)), num_epochs=1))
     assert run.finished and run.recipe["params"] == 7850 and repr(run)
+    assert [run.memory[name] > 0 for name in ("forecast", "largest_batch")] == [foreseen] * 2
 
 
 def test_what_cannot_run_is_explained_by_its_trace():
