@@ -168,6 +168,15 @@ FIELDS = {
     "columns_by_matrix": (Op("X.new_ones(5, 12) @ X"), "全高×1"),
     "rows_as_channels": (Op("F.conv1d(X.mean(1), X.new_ones(4, 12, 3))[:, None]"), "全高×3"),
     "beside_a_write": (after(Op("((Y := torch.zeros_like(X))[:, :, 1:].copy_(X[:, :, :-1]), X)[1]")), "3×3"),
+    "whole_and_window_flattened": (
+        nn.Sequential(Concat(nn.GroupNorm(1, 2), CONV), nn.Flatten(), nn.Linear(576, 3)), "全图"),
+    "whole_beside_two_paths": (after(Call(lambda net, X: (
+        torch.cat([X, net.conv(X)], 1) + X.mean((1, 2, 3), keepdim=True))[:, :2], conv=CONV)), "全图"),
+    "padded_channels": (nn.Sequential(Op("F.pad(X, (0, 0, 0, 0, 1, 1))"), nn.Conv2d(4, 2, 3)), "3×3"),
+    "one_padded_channel_of_two": (after(Op("F.pad(X, (0, 0, 0, 0, 1, 1))[:, :2]")), "?"),
+    "one_channel_cut_away": (nn.Sequential(Op("F.pad(X, (0, 0, 0, 0, -1, 0))"), nn.Conv2d(1, 2, 3)), "3×3"),
+    "padded_batch": (after(Op("F.pad(X, (0, 0, 0, 0, 0, 0, 0, 1))[:1]")), "?"),
+    "rows_of_the_turned": (Op("X.mean((0, 1)).t().softmax(-1)[None, None]"), "全高×1"),
     "halves_put_back": (after(Op("torch.cat([X[:, :, :6], X[:, :, 6:]], 2)")), "?×3"),
     "mask_of_the_image": (after(Op("torch.zeros_like(X).masked_fill(X > 0, 1) + X")), "3×3"),
     "chosen_by_value": (after(Op("torch.where(X > 0, X, 0.1 * X)")), "3×3"),
