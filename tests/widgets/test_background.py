@@ -1,6 +1,7 @@
 """background.py：训练怎样结束都留下走过的；谁叫来都在主线程的事件循环里走。"""
 
 import asyncio
+import signal
 import threading
 from itertools import groupby
 
@@ -90,6 +91,29 @@ def test_an_interrupt_while_the_run_is_diagnosed_is_too_late_to_lose_it(explorer
     cancelled(explorer, diagnosing.is_set)
     assert [run.ended for run in explorer.runs] == ["done"] and explorer.runs == saved_runs("lenet")
     assert "完成" in explorer.message.value
+
+
+def test_an_interrupt_is_heeded_again_after_every_message(explorer):
+    """空闲的内核不理中断，每处理完一条消息又换回不理；训练时还是停得下来，训练完不理。"""
+    ignored = signal.SIG_IGN
+
+    async def scene():
+        training = asyncio.ensure_future(explorer.train())
+        for _ in range(3):
+            signal.signal(signal.SIGINT, ignored)
+            while signal.getsignal(signal.SIGINT) is ignored:
+                assert not training.done()
+                await asyncio.sleep(0.001)
+        signal.raise_signal(signal.SIGINT)
+        await training
+        return signal.getsignal(signal.SIGINT)
+
+    usual = signal.signal(signal.SIGINT, ignored)
+    try:
+        assert asyncio.run(scene()) is ignored
+    finally:
+        signal.signal(signal.SIGINT, usual)
+    assert [run.ended for run in explorer.runs] in ([], ["interrupted"])  # 没有走完；一个点也没有的，不留
 
 
 def test_an_interrupt_while_waiting_for_another_training_is_quiet(explorer, monkeypatch):
