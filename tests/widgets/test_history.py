@@ -34,6 +34,8 @@ def test_a_row_a_run_whatever_was_there_before(runs):
         for number, (row, run) in enumerate(zip(table[1:], shown, strict=True), start=1):
             assert row[0] == str(number) and row[2] == f"{run.recipe['params']:,}" and row[5] == run.condition
             assert row[4] == ("–" if not run.points else f"{run.points[-1].test_acc:.3f}")
+    # 一种格子共用一份版面和样式
+    assert len({(type(cell), cell.layout.model_id, cell.style.model_id) for cell in history.children}) == 2
     for cell in history.children:
         if hasattr(cell, "click"):
             cell.click()
