@@ -19,6 +19,7 @@ from helpers.experiments.settings import describe_differences, differences, plai
 from helpers.machine.dice import Dice
 from helpers.machine.interrupt import gentle_stop
 from helpers.machine.team import rank
+from helpers.network.dispatch import tensors
 from helpers.training.loop import Point, Position
 
 _MAY_CHANGE = ("num_epochs", "lr")  # 接着训练时可以与存档不同的
@@ -97,6 +98,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
             raise ValueError("校验和不对")
     saved = torch.load(path, map_location=device, weights_only=True)
     position, settings = Position(**saved["position"]), saved["settings"]
+    _require(not tensors(settings))
     for count in (position.epoch, position.batch, position.seen, position.earlier_seen, settings["num_epochs"]):
         between("存档里的数", count, 0)
     if position.order is not None:

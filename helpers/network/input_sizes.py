@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from helpers.arguments import between
+from helpers.arguments import between, brief
 from helpers.network.borrow import rewinding
 from helpers.network.dispatch import Watcher, tensors
 from helpers.network.layer import Shape
@@ -29,6 +29,8 @@ def input_sizes(net: nn.Module, shape: Sequence[int], limit: int = _LIMIT) -> Si
     没有任何边长走得通时抛出 ValueError；说得出停在哪一层的，是 ShapeError。别的同 `trace`。
     """
     shape, limit = checked_shape(shape), between("limit", limit, 1)
+    if len(shape) != 4:
+        raise ValueError(f"shape 应当是 (B, C, H, W) 四个正整数，收到的是 {brief(shape)}。")
     with walking(net, depth=1) as walk:
         sizes = find_sizes(walk, shape, limit)
         if sizes is None:

@@ -63,7 +63,7 @@ def trace(net: nn.Module, shape: Sequence[int], depth: int = 1) -> Trace:
         try:
             meter = walk(shape)
         except ShapeError as error:
-            if error.fault.sized:
+            if error.fault.sized and len(shape) == 4:  # 别的形状没有边长可说
                 error.sizes = find_sizes(walk, shape, tried_to(shape))
             raise
     return Trace(meter.layers, sum(p.numel() for p in net.parameters()), meter.macs)

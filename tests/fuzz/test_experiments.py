@@ -127,6 +127,7 @@ def taken_or_refused(path):
 
 
 @given(mutated(PARTS, storable))
+@example(PARTS | {"settings": SETTINGS | {"images": torch.zeros(0)}})
 def test_any_parts_of_a_checkpoint(folder, parts):
     path = emptied(folder) / "a.pt"
     torch.save(parts, path)

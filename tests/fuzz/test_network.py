@@ -6,7 +6,7 @@ from copy import deepcopy
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from support.networks import messy_networks, networks
 from support.probe import check_field, run
@@ -78,6 +78,8 @@ NET = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(72, 3))
 
 
 @given(st.sampled_from(["trace", "forecast", "input_sizes"]), ODD | st.just(NET), ODD, ODD)
+@example("trace", NET, [1], 0)
+@example("input_sizes", NET, (1, 1, 8), 8)
 def test_odd_arguments_are_refused_in_chinese(name, net, shape, option):
     ask = {"trace": trace, "forecast": forecast, "input_sizes": input_sizes}[name]
     try:

@@ -9,7 +9,7 @@ from support.networks import Op
 from torch import nn
 from torch.nn import functional as F
 
-from helpers import input_sizes
+from helpers import input_sizes, trace
 from helpers.network.input_sizes import alias
 from helpers.network.shape_errors import ShapeError
 
@@ -100,6 +100,15 @@ def keeping(net):
 def test_input_sizes_are_those_found_by_trying_each(name):
     net = NETS[name]()
     assert list(input_sizes(net, (1, 1, 5, 9), limit=64).fits) == sizes_by_trying(net, 64)
+
+
+@pytest.mark.parametrize("shape", [(1,), (1, 28, 28), (1, 1, 1, 28, 28)])
+def test_sizes_are_asked_of_images(shape):
+    with pytest.raises(ValueError, match="四个正整数"):
+        input_sizes(lenet(), shape)
+    with pytest.raises(ShapeError) as caught:
+        trace(lenet(), shape)
+    assert caught.value.sizes is None
 
 
 def test_input_sizes_of_lenet():
