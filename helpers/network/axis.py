@@ -119,7 +119,7 @@ class Axis(NamedTuple):
         """一格看得到几个像素，从第一个到最后一个；整个方向是 WHOLE，说不清是 None。"""
         if self.place is not None:
             return self.span and self.span.end - self.span.start + 1
-        return WHOLE if self.whole else self.seen.bit_length() - (self.seen & -self.seen).bit_length() + 1
+        return WHOLE if self.whole else _extent(self.seen)
 
 
 @lru_cache(maxsize=256)  # 高和宽多半一样；拖滑块时，一个网络的窗口都没有变
@@ -142,5 +142,13 @@ def union(a: Axis | None, b: Axis | None) -> Axis | None:
     if a.cells is not None and b.cells is not None:
         both = both._replace(cells=tuple(map(or_, a.cells, b.cells)))
     if a.span and b.span and a.span.jump == b.span.jump:
-        both = both._replace(span=Span(min(a.span.start, b.span.start), max(a.span.end, b.span.end), a.span.jump))
+        span = Span(min(a.span.start, b.span.start), max(a.span.end, b.span.end), a.span.jump)
+        # 镜像的填充与原来的并起来，靠边的几格可以看得比中间的还远：各格就不一样大了
+        if both.cells is None or max(map(_extent, both.cells), default=0) <= span.end - span.start + 1:
+            both = both._replace(span=span)
     return both
+
+
+def _extent(pixels: int) -> int:
+    """从第一个像素到最后一个，一共几个；一个也没有是 0。"""
+    return pixels.bit_length() - (pixels & -pixels).bit_length() + (pixels > 0)

@@ -172,6 +172,9 @@ FIELDS = {
         nn.Sequential(Concat(nn.GroupNorm(1, 2), CONV), nn.Flatten(), nn.Linear(576, 3)), "全图"),
     "whole_beside_two_paths": (after(Call(lambda net, X: (
         torch.cat([X, net.conv(X)], 1) + X.mean((1, 2, 3), keepdim=True))[:, :2], conv=CONV)), "全图"),
+    "mirrored_beside_itself": (nn.Sequential(Residual(nn.Sequential(
+        Op("X[:, :, 2:] + X[:, :, :-2]"), nn.ReflectionPad2d((0, 0, 1, 1))))), "?×1"),
+    "mirrored_block": (nn.Sequential(Residual(nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(2, 2, 3)))), "3×3"),
     "padded_channels": (nn.Sequential(Op("F.pad(X, (0, 0, 0, 0, 1, 1))"), nn.Conv2d(4, 2, 3)), "3×3"),
     "one_padded_channel_of_two": (after(Op("F.pad(X, (0, 0, 0, 0, 1, 1))[:, :2]")), "?"),
     "one_channel_cut_away": (nn.Sequential(Op("F.pad(X, (0, 0, 0, 0, -1, 0))"), nn.Conv2d(1, 2, 3)), "3×3"),
