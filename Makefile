@@ -31,7 +31,7 @@ test: .venv/ready-test .venv/npm/ready
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 COMPANION_RUNS=$$(mktemp -d) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --nbval notebooks tests
 
-# 改代码时用：一分多钟，两个进程一起跑，不开浏览器、不起别的进程、不重跑笔记本
+# 改代码时用：一分多钟，两个进程一起跑，不开浏览器、除了 basedpyright 不起别的进程、不重跑笔记本
 quick: .venv/ready-test
 	$(BIN)/ruff check .
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 -m "not slow"

@@ -98,7 +98,7 @@ def _read(path: Path, device: torch.device) -> dict[str, Any]:
             raise ValueError("校验和不对")
     saved = torch.load(path, map_location=device, weights_only=True)
     position, settings = Position(**saved["position"]), saved["settings"]
-    _require(not tensors(settings))
+    _require(not tensors(settings))  # 张量与这次的比不出一样不一样
     for count in (position.epoch, position.batch, position.seen, position.earlier_seen, settings["num_epochs"]):
         between("存档里的数", count, 0)
     if position.order is not None:

@@ -144,7 +144,7 @@ def union(a: Axis | None, b: Axis | None) -> Axis | None:
     if a.span and b.span and a.span.jump == b.span.jump:
         span = Span(min(a.span.start, b.span.start), max(a.span.end, b.span.end), a.span.jump)
         # 镜像的填充与原来的并起来，靠边的几格可以看得比中间的还远：各格就不一样大了
-        if both.cells is None or max(map(_extent, both.cells), default=0) <= span.end - span.start + 1:
+        if max(map(_extent, both.cells or ()), default=0) <= span.end - span.start + 1:
             both = both._replace(span=span)
     return both
 
