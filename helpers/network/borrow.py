@@ -40,6 +40,8 @@ class Loan:
         for module in modules:
             contents, lent = dict(vars(module)), []
             for name, value in contents.items():
+                if type(value) in _ATOMS:  # 多半是这样的：不为它们进 _changes
+                    continue
                 if name in _TORCHS_OWN and not value:
                     self._empty.append(value)
                 elif _changes(value):
@@ -144,8 +146,10 @@ def _reachable(net: nn.Module) -> list[nn.Module]:
         else:
             inside = value.values() if type(value) in _MAPS else value
         for item in inside:
-            if id(item) not in found and ((isinstance(item, nn.Module) and not isinstance(item, torch.jit.ScriptModule))
-                                          or (type(item) in _HOLDERS and item)):
+            if type(item) in _ATOMS or id(item) in found:
+                continue
+            if (isinstance(item, nn.Module) and not isinstance(item, torch.jit.ScriptModule)) or (
+                    type(item) in _HOLDERS and item):
                 visit(item)
 
     if not isinstance(net, torch.jit.ScriptModule):

@@ -3,7 +3,7 @@
 张量的每个运算最后都落到 aten 的一个函数上；`aten.convolution` 这样的一包（同名的几个重载）在这里叫运算。
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -33,7 +33,7 @@ REDUCTIONS = dict.fromkeys(
 _POINTWISE = {aten._to_copy, aten.detach, aten.alias, aten.lift_fresh, aten._prelu_kernel, aten.hardswish,
               aten.hardswish_, aten.hardsigmoid_, aten.hardtanh_, aten.log_sigmoid_forward, aten.native_dropout}
 _RANDOM = torch.Tag.nondeterministic_seeded  # 要抽随机数的运算
-_NESTED = (dict, list, tuple)
+_ATOMS = {int, float, bool, str, type(None)}  # 参数里最多的，里面没有张量
 
 
 class Convolution(NamedTuple):
@@ -77,16 +77,21 @@ def is_pointwise(op: Any) -> bool:
 
 def tensors(value: Any) -> list[Tensor]:
     """value 里的张量，按次序；元组、列表和字典都翻开。"""
-    if isinstance(value, Tensor):
-        return [value]
     found: list[Tensor] = []
-    if isinstance(value, _NESTED):
-        for item in value.values() if isinstance(value, dict) else value:
-            if isinstance(item, Tensor):  # 每个运算都要问几次：不为一个张量再进一层
-                found.append(item)
-            elif isinstance(item, _NESTED):
-                found += tensors(item)
+    _collect((value,), found)
     return found
+
+
+def _collect(items: Iterable[Any], found: list[Tensor]) -> None:
+    for item in items:
+        if type(item) in _ATOMS:  # 每个运算都要问几次：最多的先认出来
+            continue
+        if isinstance(item, Tensor):
+            found.append(item)
+        elif isinstance(item, list | tuple):
+            _collect(item, found)
+        elif isinstance(item, dict):
+            _collect(item.values(), found)
 
 
 def first_tensor(value: Any) -> Tensor | None:
@@ -167,9 +172,13 @@ def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     return shape(*args) if first is not None and first.is_meta else NotImplemented
 
 
+def _meta(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    """一个 meta 张量。new_empty、empty_like 在 meta 上也用 Python 推导，慢十倍。"""
+    return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
+
+
 def _elementwise(X: Tensor, *_: Any) -> Any:
-    # empty_like 在 meta 上也是用 Python 推导的
-    return X.new_empty(X.shape) if X.is_floating_point() else NotImplemented
+    return _meta(X.shape, X) if X.is_floating_point() else NotImplemented
 
 
 def _in_place(X: Tensor, *others: Any) -> Any:
@@ -177,7 +186,7 @@ def _in_place(X: Tensor, *others: Any) -> Any:
 
 
 def _broadcast(X: Tensor, Y: Any) -> Tensor:
-    return X.new_empty(torch.broadcast_shapes(X.shape, getattr(Y, "shape", ())), dtype=torch.result_type(X, Y))
+    return _meta(torch.broadcast_shapes(X.shape, getattr(Y, "shape", ())), X, torch.result_type(X, Y))
 
 
 def _mean(X: Tensor, *dims: Any) -> Any:
@@ -194,7 +203,7 @@ def _convolve(*args: Any) -> Any:
         return NotImplemented
     sides = [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
              in zip(X.shape[2:], *window(aten.convolution, args), strict=True)]
-    return X.new_empty([len(X), len(weight), *sides]) if min(sides) > 0 and X.numel() else NotImplemented
+    return _meta([len(X), len(weight), *sides], X) if min(sides) > 0 and X.numel() else NotImplemented
 
 
 def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
@@ -202,7 +211,7 @@ def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
 
 
 def _batch_norm(X: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return X.new_empty(X.shape), X.new_empty(X.shape[1]), X.new_empty(X.shape[1])
+    return _meta(X.shape, X), _meta(X.shape[1:2], X), _meta(X.shape[1:2], X)
 
 
 def _cat(parts: list[Tensor], dim: int = 0) -> Any:
@@ -213,7 +222,7 @@ def _cat(parts: list[Tensor], dim: int = 0) -> Any:
     if any(shape != shapes[0] for shape in shapes):
         return NotImplemented  # 让 PyTorch 来说哪里不对
     shapes[0].insert(dim % parts[0].dim(), total)
-    return parts[0].new_empty(shapes[0])
+    return _meta(shapes[0], parts[0])
 
 
 _SHAPES: dict[Any, Callable[..., Any]] = dict.fromkeys(

@@ -57,6 +57,8 @@ class Sight(NamedTuple):
 
     def stretched(self, old: Sequence[int], new: Sequence[int]) -> "Sight":
         """形状从 old 广播到 new；只有一格的方向，广播出去的每一格都看得到它看得到的。"""
+        if old == new:
+            return self
         shift = len(new) - len(old)
         if shift and not self.even:
             return UNKNOWN
