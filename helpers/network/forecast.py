@@ -1,6 +1,7 @@
 """训练之前就知道要多少内存；什么也不训练。"""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ from helpers.arguments import between
 from helpers.machine.device import GB, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
 from helpers.network.dispatch import storage_id
 from helpers.network.layer import Shape
+from helpers.network.shape_errors import ShapeError
 from helpers.network.walk import checked_shape, walking
 
 _MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
@@ -88,12 +90,23 @@ def forecast(net: nn.Module, shape: Sequence[int], batch_size: int, *, dtype: to
     形状走不通时抛出 ShapeError，别的同 `trace`。
     """
     dtype, batch_size = dtype or fast_dtype(pick_device()), between("batch_size", batch_size, 1)
-    saved = _saved(net, (2, *checked_shape(shape)[1:]), dtype)  # 两个样本：批量规范化在训练时不接受一个
+    saved = _saved_in(net, (2, *checked_shape(shape)[1:]), dtype)  # 两个样本：批量规范化在训练时不接受一个
     parameters = [*net.parameters()]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*parameters, *net.buffers()))
     count = sum(p.numel() for p in parameters)
     return Forecast(batch_size, dtype, weights, gradients=4 * sum(p.numel() for p in parameters if p.requires_grad),
                     copies=0 if dtype == torch.float32 else 2 * count, per_sample=sum(saved), largest=max(saved))
+
+
+def _saved_in(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
+    """同 `_saved`。forward 里自己造了 float32 的张量或层的网络，换了精度就走不通，训练时（autocast）却走得通：
+
+    按 float32 算，只会多算。
+    """
+    if dtype != torch.float32:
+        with suppress(ShapeError):
+            return _saved(net, shape, dtype)
+    return _saved(net, shape, torch.float32)
 
 
 def _saved(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:

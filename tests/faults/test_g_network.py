@@ -40,7 +40,8 @@ def test_G1_receptive_field_is_right_or_unknown(subject, layer):
 def looked_at(net, shape):
     """我们的两种看法：清单，要多少内存。"""
     trace(net, shape)
-    forecast(net, shape, 4)
+    for dtype in (torch.float32, torch.bfloat16):
+        forecast(net, shape, 4, dtype=dtype)
 
 
 def summarized(net, shape):

@@ -1,6 +1,7 @@
 """预计的内存与 autograd 真正存下的比，与真的训练几步的峰值比。"""
 
 import gc
+from dataclasses import replace
 
 import pytest
 import torch
@@ -36,6 +37,25 @@ def test_activations_are_what_autograd_saves(section, dtype):
     need = forecast(net, (1, 1, size, size), 4, dtype=dtype)
     net.to(memory_format=torch.channels_last)
     assert need.activations + need.copies == pytest.approx(really_saved(net, X, dtype), rel=0.1)
+
+
+def late_layer(net, X):
+    if not hasattr(net, "late"):
+        net.late = nn.Conv2d(1, 2, 3)
+    return net.late(X)
+
+
+def ramp(net, X):
+    return net.conv(X + torch.linspace(0, 1, 12, device=X.device))
+
+
+@pytest.mark.parametrize("forward", [late_layer, ramp])
+def test_what_forward_makes_in_single_precision_does_not_hinder_half_precision(forward):
+    net = Call(forward, conv=nn.Conv2d(1, 2, 3))
+    single, half = (forecast(net, (1, 1, 12, 12), 4, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert half == replace(single, dtype=torch.bfloat16, copies=half.copies) and half.copies > 0
+    with torch.autocast("cpu", torch.bfloat16):  # 训练时走得通
+        assert net(torch.rand(4, 1, 12, 12)).shape == (4, 2, 10, 10)
 
 
 def test_a_mean_in_double_precision_is_counted_in_double_precision():
