@@ -41,6 +41,13 @@ def test_the_live_run_is_compared(found):
     assert found.check(drifted).startswith("✗") and found.check(drifted, arm="深").startswith("✓")
 
 
+def test_a_choice_that_was_the_same_each_time_may_fall_otherwise(tmp_path):
+    chosen = {"浅": lambda seed: 0.3, "深": lambda seed: (0.1, 0.3, 0.03)[seed]}
+    found = record("7.1", "rates", chosen, [0, 1, 2], "", tmp_path, lambda line: None)
+    assert found.check(chosen | {"浅": lambda seed: 0.1}).startswith("✓")
+    assert found.check(chosen | {"浅": lambda seed: 30.0}).startswith("✗")
+
+
 def test_the_live_run_has_as_many_threads_as_the_recorded_ones(found):
     seen, before = [], torch.get_num_threads()
     measure = {arm: lambda seed: seen.append(torch.get_num_threads()) or {q: 0.0 for q in found.quantities}
