@@ -1,7 +1,7 @@
 """plan.py：这台机器的计划，改法，放不放得下。"""
 
 import time
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from functools import partial
 
 import numpy as np
@@ -160,12 +160,13 @@ def table(monkeypatch):
 
 
 def test_the_preview_says_what_fits_and_how_long(table, monkeypatch):
-    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: 40e6)
     plan = budget(lenet, images=600, num_epochs=1)
-    plan.preview()
     need = plan.forecast()
+    limit = replace(need, batch_size=300).total  # 放得下 300 张，放不下 600 张
+    monkeypatch.setattr("helpers.experiments.plan.memory_limit", lambda device: limit)
+    plan.preview()
     assert table["4 GB"] == table["8 GB"] == "全部一批也放得下"
-    assert table["此刻空闲 0.0 GB"] == need.fitting(40e6, 600) != need.fitting(40e6, 100)
+    assert table["此刻空闲 0.0 GB"] == need.fitting(limit, 600) != need.fitting(limit, 100)
     assert table["时间"].startswith("约 ")
 
 
