@@ -27,14 +27,19 @@ def runs_folder(tmp_path, monkeypatch):
     return folder
 
 
-# 有很慢的文件的文件夹，慢的在前：几个进程分文件时，最后才不会只剩一个在跑
-SLOWEST_FIRST = ("notebooks", "site", "machine", "faults", "widgets", "fuzz", "network")
+# 几个进程分文件时，先分的：做网站的（别的网页测试要用它做好的），然后是有很慢的文件的文件夹，最后才不会只剩一个在跑
+FIRST = ("site/test_site_pages.py", "notebooks", "machine", "faults", "site", "widgets", "fuzz", "network")
+
+
+def turn(path):
+    """这个测试文件第几个分。"""
+    names = (f"{path.parent.name}/{path.name}", path.parent.name)
+    return min((FIRST.index(name) for name in names if name in FIRST), default=len(FIRST))
 
 
 def pytest_collection_modifyitems(items):
     """训练整个网络的、弄坏机器的，make quick 不跑；要显卡的，没有显卡不跑，make gpu 只跑它们。"""
-    folders = [*SLOWEST_FIRST, *{item.path.parent.name: None for item in items}]
-    items.sort(key=lambda item: folders.index(item.path.parent.name))
+    items.sort(key=lambda item: turn(item.path))
     without = pytest.mark.skipif(not torch.cuda.is_available(), reason="没有 NVIDIA 显卡")
     for item in items:
         if item.get_closest_marker("cuda"):
