@@ -101,10 +101,12 @@ class Record:
         if {*now} != {*self.quantities}:
             raise ValueError(f"「{arm}」现在测的是 {'、'.join(now)}，记录的是 {'、'.join(self.quantities)}。"
                              f"重新记录：{self.command}")
-        groups = {quantity: self[quantity] for quantity in now}
-        return [f"{quantity} {value:.3g}，记录的是 {groups[quantity][arm]}" for quantity, value in now.items()
-                if not groups[quantity][arm].expects(value, [groups[quantity][other] for other in groups[quantity]
-                                                             if other != arm])]
+        wrong = []
+        for quantity, value in now.items():
+            groups = self[quantity]
+            if not groups[arm].expects(value, [*groups.values()]):
+                wrong.append(f"{quantity} {value:.3g}，记录的是 {groups[arm]}")
+        return wrong
 
     def __repr__(self) -> str:
         return (f"{self.recorded} 记录，{self.machine}，torch {self.versions['torch']}："

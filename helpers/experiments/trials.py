@@ -54,15 +54,15 @@ class Trials:
                              f"那边是 {list(other.seeds)}。两边用同样的种子再测。")
         return Difference(tuple(value - theirs[seed] for seed, value in zip(self.seeds, self.values, strict=True)))
 
-    def expects(self, value: float, beside: Iterable["Trials"] = ()) -> bool:
+    def expects(self, value: float, groups: Sequence["Trials"] = ()) -> bool:
         """再做一次，得到这个数，是不是意料之中：在 99.9 % 的预测区间里，或者与平均数相差不到百分之一。
 
-        beside: 同一个量的别的组，种子一样多。自己几次都相同（如几次都选中的学习率、都停在 0.1 的精度），
-            不等于不会波动：波动就按各组合起来的算。
+        groups: 这个量的各组，种子一样多。自己几次都相同（如几次都选中的学习率、都停在 0.1 的精度），不等于不会波动：
+            给出了各组，波动就按各组的方差的平均算。
         """
-        groups = [self.values] if len({*self.values}) > 1 else [self.values, *(each.values for each in beside)]
-        widths = [high - low for low, high in (_interval(group, 0.999) for group in groups)]
-        reach = math.sqrt(sum(width ** 2 for width in widths) / len(widths)) / 2
+        varied = groups if groups and len({*self.values}) == 1 else [self]
+        widths = [high - low for low, high in (_interval(each.values, 0.999) for each in varied)]
+        reach = math.sqrt(math.fsum(width ** 2 for width in widths) / len(widths)) / 2
         reach *= math.sqrt(len(self.values) + 1)  # 新的一次自己也会波动
         return abs(value - self.mean) <= max(reach, 0.01 * abs(self.mean))
 

@@ -145,9 +145,9 @@ def test_a_new_value_is_expected_where_the_others_lie():
     same, other, dead = Trials((0.3,) * 3), Trials((0.1, 0.3, 0.2)), Trials((0.0,) * 3)
     reach = 0.1 / math.sqrt(2) * stats.t.ppf(0.9995, 2) * math.sqrt(1 + 1 / 3)  # 两组的方差 0 和 0.01，平均 0.005
     for value in (0.999 * reach, -0.999 * reach):
-        assert same.expects(0.3 + value, [other]) and not same.expects(0.3 + value, [dead])
-    assert not same.expects(0.3 + 1.001 * reach, [other])
-    assert not other.expects(0.2 + 2 * reach, [Trials((-50.0, 0.0, 50.0))])  # 自己会波动，就看自己的
+        assert same.expects(0.3 + value, [same, other]) and not same.expects(0.3 + value, [same, dead])
+    assert not same.expects(0.3 + 1.001 * reach, [same, other])
+    assert not other.expects(0.2 + 2 * reach, [other, Trials((-50.0, 0.0, 50.0))])  # 自己会波动，就看自己的
     for mean in (50.0, 0.02, -3.0):  # 一点也不波动的，百分之一以内也算
         same = Trials((mean,) * 3)
         assert same.expects(1.009 * mean) and not same.expects(1.011 * mean)
