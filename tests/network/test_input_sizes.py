@@ -115,6 +115,10 @@ def test_input_sizes_of_lenet():
     assert input_sizes(lenet(), (1, 1, 28, 28)) == (28, 31)
 
 
+def test_one_pixel_is_a_limit_too():
+    assert input_sizes(nn.Conv2d(1, 1, 1), (1, 1, 5, 5), limit=1) == (1, None)
+
+
 def test_input_sizes_of_a_window_wider_than_32():
     assert input_sizes(nn.MaxPool2d(40), (1, 1, 28, 28)) == (40, None)
 
@@ -134,6 +138,9 @@ def test_no_size_fits_a_network_with_wrong_channels():
     with pytest.raises(ShapeError) as caught:
         input_sizes(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(3, 2, 3)), (1, 1, 8, 8))
     assert caught.value.place.name == "1" and caught.value.fault.kind == "channels"
+    with pytest.raises(ShapeError) as caught:  # 层的名字与 trace 的表里一样
+        input_sizes(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.Conv2d(3, 2, 3))), (1, 1, 8, 8))
+    assert caught.value.place.name == "1"
 
 
 @pytest.mark.parametrize("last", [3, 7])

@@ -136,7 +136,9 @@ FIELDS = {
     "circular": (nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular"), "?"),
     "adaptive": (nn.AdaptiveAvgPool2d(7), "?"),
     "adaptive_evenly": (nn.AdaptiveAvgPool2d((6, 1)), "2×全宽"),
+    "adaptive_beside_windows": (Op("F.adaptive_avg_pool2d(X, 4) + F.avg_pool2d(X, 3)"), "3×3"),
     "upsample": (after(nn.Upsample(scale_factor=2)), "?"),
+    "upsample_without_the_last_pixel": (nn.Sequential(nn.Upsample(scale_factor=1.05), nn.AdaptiveAvgPool2d(1)), "?"),
     "transposed": (nn.ConvTranspose2d(2, 2, 3), "?"),
     "half_pooled": (Op("X[..., :6].mean((2, 3), keepdim=True)"), "全高×6"),
     "mean_of_padding": (nn.Sequential(nn.Conv2d(2, 2, 1, padding=(2, 0)), Op("X.flip(2)"),
@@ -144,6 +146,7 @@ FIELDS = {
     "strided_pooled": (nn.Sequential(nn.Conv2d(2, 2, 3, stride=3), nn.AdaptiveAvgPool2d(1)), "全图"),
     # 说不清之后合成一个数
     "pooled_after_unknown": (nn.Sequential(nn.Upsample(scale_factor=2), CONV, nn.AdaptiveAvgPool2d(1)), "全图"),
+    "halves_exchanged": (Op("torch.cat([X[:, :, 6:], X[:, :, :6]], 2).mean((2, 3), keepdim=True)"), "全图"),
     "linear_after_circular": (nn.Sequential(nn.CircularPad2d(1), nn.Flatten(), nn.Linear(392, 3)), "?"),
     "unknown_times_gate": (Op("X.flip(2) * X.mean((2, 3), keepdim=True)"), "全图"),
     # 通道之间

@@ -53,6 +53,7 @@ CONV = nn.Conv2d(1, 6, 3)
     ([CONV, nn.InstanceNorm2d(4, affine=True)], Fault("norm", 6, 4), "num_features 改成 6"),
     ([CONV, nn.Linear(216, 10)], Fault("flatten", 6, 216), "nn.Flatten()"),
     ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)], Fault("features", 1, 8, "small"), "in_features 改成 1"),
+    ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 8)], Fault("features", 1, 8, "small"), "in_features 改成 1"),
     ([CONV, Residual(nn.Conv2d(6, 8, 1))], Fault("shapes", ((1, 8, 6, 6), (1, 6, 6, 6))), "高和宽一致"),
     ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 5)], Fault("window", (1, 1, 4, 4), (5, 5), "small"), "减小窗口"),
     ([nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(5))], Fault("window", (1, 6, 4, 4), (5, 5), "small"), "减小窗口"),

@@ -11,7 +11,7 @@ import page as site_page
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from support.browser import CHROMIUM, SCREENSHOTS, draw
+from support.browser import SCREENSHOTS, draw
 from support.site import chromium, new_window, page, show, until
 from torch import nn
 from vendor import AXE
@@ -34,10 +34,6 @@ HELPERS = """async () => {
     window.packed = (bytes) => btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
     window.unpacked = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 }"""
-
-
-def in_chromium(test):
-    return pytest.mark.slow(pytest.mark.skipif(CHROMIUM is None, reason="没有 Chromium；CI 会装")(test))
 
 
 @pytest.fixture(scope="module")
@@ -164,7 +160,7 @@ def test_a_layer_that_the_page_cannot_compute_is_refused(module):
 
 # ---------- 算得与 torch 一样 ----------
 
-@in_chromium
+@pytest.mark.slow
 def test_the_logits_are_torch_s(window):
     _, test = fashion_mnist(device="cpu")
     X, found = test.X[:IMAGES], []
@@ -183,7 +179,7 @@ def test_the_logits_are_torch_s(window):
     assert found.shape == expected.shape and changed == 0 and (found - expected).abs().max() < 1e-4
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_images_and_the_maps_are_the_notebook_s(window, answers):
     assert_same(*ask_both(window, answers, "start"))
     for number in (3, 57, lenet.TEST - 1, lenet.TEST, -1):
@@ -192,7 +188,7 @@ def test_the_images_and_the_maps_are_the_notebook_s(window, answers):
         assert_same(*ask_both(window, answers, "maps", looking=looking))
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_terms_of_a_cell_are_those_of_explain(window, answers):
     dice = np.random.default_rng(0)
     for i in range(200):
@@ -236,7 +232,7 @@ def assert_explained(mine, answers, step, index):
         assert [whole, mine["total"], mine["value"]] == pytest.approx([found.value] * 3, abs=2e-5)
 
 
-@in_chromium
+@pytest.mark.slow
 def test_a_channel_and_a_page_can_be_chosen(window, answers):
     for channel in (0, 3, 5):
         mine, other = ask_both(window, answers, "cell", cell=[4, 7, 2, 9], channel=channel)
@@ -247,7 +243,7 @@ def test_a_channel_and_a_page_can_be_chosen(window, answers):
     assert len({*map(tuple, seen)}) == len(seen) == 400
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_trail_follows_the_largest_term_to_a_pixel(window, answers):
     cells = [[12, 0, 0, 4], [12, 0, 1, 1], [5, 3, 0, 0], [1, 2, 14, 14], [0, 0, 3, 3]]
     for number, cell in enumerate(cells):
@@ -264,7 +260,7 @@ def test_the_trail_follows_the_largest_term_to_a_pixel(window, answers):
             cell = [k, *place]
 
 
-@in_chromium
+@pytest.mark.slow
 def test_a_cell_that_is_not_there_is_an_error_in_both(window, answers):
     for cell in ([99, 0, 0, 0], [10, 0, 10, 7], [1, 6, 0, 0], [4, 0, 0, 10]):
         for question in ("cell", "trail"):
@@ -272,7 +268,7 @@ def test_a_cell_that_is_not_there_is_an_error_in_both(window, answers):
             assert mine["error"] and mine.keys() == other.keys() and shades == []
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_heat_is_that_of_grad_cam_and_of_occlusion(window, answers):
     for number in (0, 12, 40):
         ask_both(window, answers, "image", image=number)
@@ -281,7 +277,7 @@ def test_the_heat_is_that_of_grad_cam_and_of_occlusion(window, answers):
             assert_same(*ask_both(window, answers, "where", **how))
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_nearest_training_images_are_the_notebook_s(window, answers):
     for number in (0, 31):
         ask_both(window, answers, "image", image=number)
@@ -321,7 +317,7 @@ def drawings(count):
     yield np.eye(28, dtype=np.uint8) * 200
 
 
-@in_chromium
+@pytest.mark.slow
 def test_a_drawing_is_prepared_as_in_the_notebook(window):
     """至多差一级深浅，差的不到千分之一：两边缩小时，舍入的次序和正好一半的舍入不同。"""
     pixels = apart = 0
@@ -343,7 +339,7 @@ def test_a_drawing_is_prepared_as_in_the_notebook(window):
     assert apart < pixels / 1000
 
 
-@in_chromium
+@pytest.mark.slow
 def test_a_drawing_is_answered_as_in_the_notebook(window, answers):
     for drawing in [*drawings(6)]:
         more = {"size": list(drawing.shape), "fill": True, "centre": True, "cut": True}
@@ -357,7 +353,7 @@ def test_a_drawing_is_answered_as_in_the_notebook(window, answers):
 
 # ---------- 读者看见的 ----------
 
-@in_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_reader_draws_and_walks_back_to_the_pixels(opened, width, theme):
@@ -391,7 +387,7 @@ def wait_for_cell(window, start):
                   ".startsWith(start)", start)
 
 
-@in_chromium
+@pytest.mark.slow
 def test_one_touch_of_the_pad_is_a_dot(opened):
     window = opened()
     window.get_by_role("button", name="画一张").click()
@@ -403,7 +399,7 @@ def test_one_touch_of_the_pad_is_a_dot(opened):
     assert 30 < len(lit) < 80 and abs(rows.mean() - 0.4 * 112) < 1.5 and abs(columns.mean() - 0.3 * 112) < 1.5
 
 
-@in_chromium
+@pytest.mark.slow
 def test_what_is_shown_is_why_the_answer_until_the_reader_looks_elsewhere(opened):
     window = opened()
     view, value = window.locator(".inside"), window.locator(".inside [data-what=value]")
@@ -426,7 +422,7 @@ def test_what_is_shown_is_why_the_answer_until_the_reader_looks_elsewhere(opened
     assert view.locator(".path .here").inner_text() == chosen and value.get_attribute("data-cell").startswith("12,")
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_maps_have_room_where_the_place_is_narrow_and_the_window_is_wide(opened):
     window = opened()
     window.evaluate("document.querySelector('.plug').style.width = '420px'")
@@ -437,7 +433,7 @@ def test_the_maps_have_room_where_the_place_is_narrow_and_the_window_is_wide(ope
                   ".every((step) => step.querySelector('canvas'))")
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_keyboard_alone_goes_from_a_step_to_a_cell_and_back(opened):
     window = opened()
     focused = "document.activeElement.dataset"
@@ -462,7 +458,7 @@ def test_the_keyboard_alone_goes_from_a_step_to_a_cell_and_back(opened):
     assert window.evaluate(focused)["step"] == "3"
 
 
-@in_chromium
+@pytest.mark.slow
 def test_a_photo_from_the_disk_is_answered(opened, tmp_path):
     """从 file:// 打开的网页也读得到读者选的照片的像素。"""
     bag = Image.new("RGB", (300, 200), (240, 240, 230))
@@ -477,7 +473,7 @@ def test_a_photo_from_the_disk_is_answered(opened, tmp_path):
     assert "反了色" in view.locator("[data-what=prepared]").inner_text()
 
 
-@in_chromium
+@pytest.mark.slow
 def test_the_heat_and_the_nearest_are_there(opened):
     window = opened()
     painted = "() => { const c = document.querySelectorAll('.inside [data-what=seen] canvas')[1];" \
@@ -491,7 +487,7 @@ def test_the_heat_and_the_nearest_are_there(opened):
     window.locator(".like canvas").nth(5).wait_for()
 
 
-@in_chromium
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_in_the_page_of_the_site_it_looks_as_in_the_notebook(browser, tmp_path, theme):
     """页面的外壳有自己的样式；三种图像从哪里来，都没有读屏软件说不出的。"""
@@ -521,7 +517,7 @@ def test_in_the_page_of_the_site_it_looks_as_in_the_notebook(browser, tmp_path, 
     assert browser[1] == []
 
 
-@in_chromium
+@pytest.mark.slow
 def test_data_that_cannot_be_read_leave_the_picture_in_place(tmp_path, browser):
     window = browser[0].context.new_page()
     show(window, tmp_path, page({"inside": {"a": lenet.data() | {"weights": "坏了"}}}))
