@@ -211,7 +211,8 @@ def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
 
 
 def _batch_norm(X: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
-    return _meta(X.shape, X), _meta(X.shape[1:2], X), _meta(X.shape[1:2], X)
+    statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
+    return _meta(X.shape, X), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 
 def _cat(parts: list[Tensor], dim: int = 0) -> Any:

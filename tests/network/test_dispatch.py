@@ -78,6 +78,8 @@ def test_batch_norm_and_dropout(dtype):
     X, norm = meta(4, 3, 5, 5, dtype=dtype), nn.BatchNorm2d(3, device="meta", dtype=dtype)
     wrong = nn.BatchNorm2d(2, device="meta", dtype=dtype)
     assert same(lambda: norm(X)) and same(lambda: norm.eval()(X)) and not same(lambda: wrong(X))
+    for each in (X, meta(4, 3, dtype=dtype)):  # 连同存下的统计量
+        assert same(lambda: torch.native_batch_norm(each, None, None, None, None, True, 0.1, 1e-5))  # noqa: B023
     assert same(lambda: F.dropout(X)) and same(lambda: X.clone().bernoulli_(0.5))
 
 
