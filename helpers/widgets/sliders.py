@@ -118,9 +118,4 @@ def choose(slider: Any, value: Any) -> None:
     """把滑块放到 value；选项里没有的、存成 JSON 又读回来的（元组成了列表）也认得，超出范围的停在边上。"""
     if isinstance(slider, widgets.SelectionSlider):
         value = next((option for option in _values(slider.options) if plain(option) == plain(value)), slider.value)
-    elif not isinstance(slider, widgets.Checkbox):
-        low, high = (slider.min, slider.max)
-        if isinstance(slider, widgets.FloatLogSlider):
-            low, high = slider.base**low, slider.base**high
-        value = min(max(value, low), high)
     slider.value = value

@@ -3,11 +3,13 @@
 import asyncio
 import signal
 import threading
+import time
 from itertools import groupby
 
 import pytest
 
 from helpers import Explorer, budget, load, saved_runs
+from helpers.experiments.session import Session
 from helpers.experiments.store import save
 from helpers.training.loop import steps
 from helpers.widgets.background import Background
@@ -49,6 +51,31 @@ def test_an_overflow_that_cannot_be_diagnosed_is_kept_and_said(explorer, monkeyp
     assert [run.ended for run in explorer.runs] == ["diverged"] and "溢出" in explorer.message.value
 
 
+def test_what_stops_before_the_first_point_is_kept_only_if_it_broke(explorer, monkeypatch):
+    def at_once(*args, **options):
+        raise FloatingPointError("溢出了")
+        yield
+
+    def never(*args, **options):
+        while True:
+            yield None
+
+    assert not explorer.trainer.background.running
+    monkeypatch.setattr("helpers.experiments.session.steps", at_once)
+    asyncio.run(explorer.train())
+    assert [run.ended for run in explorer.runs] == [run.ended for run in saved_runs("lenet")] == ["diverged"]
+
+    async def stopped():
+        training = asyncio.ensure_future(explorer.train())
+        await asyncio.sleep(0.1)
+        assert explorer.trainer.background.running
+        explorer.trainer.background.stop()
+        await training
+    monkeypatch.setattr("helpers.experiments.session.steps", never)
+    asyncio.run(stopped())
+    assert len(explorer.runs) == len(saved_runs("lenet")) == 1
+
+
 def test_an_error_in_the_network_keeps_the_points_so_far(explorer, monkeypatch):
     def steps_then_error(*args, **options):
         yield next(turn for turn in steps(*args, **options) if turn)
@@ -77,6 +104,25 @@ def cancelled(explorer, ready):
         training.cancel()
         await training
     asyncio.run(scene())
+
+
+def test_a_session_ends_only_after_its_last_step(explorer, monkeypatch):
+    inside, ends = [], []
+
+    def slow(*args, **options):
+        for turn in steps(*args, **options):
+            inside.append(turn)
+            time.sleep(0.05)
+            inside.clear()
+            yield turn
+
+    def closing(self, *what, close=Session.__exit__):
+        ends.append([*inside])
+        return close(self, *what)
+    monkeypatch.setattr("helpers.experiments.session.steps", slow)
+    monkeypatch.setattr(Session, "__exit__", closing)
+    cancelled(explorer, lambda: inside)
+    assert ends == [[]]
 
 
 def test_an_interrupt_while_the_run_is_diagnosed_is_too_late_to_lose_it(explorer, monkeypatch):
