@@ -47,7 +47,8 @@ def test_batches_are_rgb_and_cover_every_image(exported):
     assert train.classes == tuple(sorted(NAMES[:4]))
     batches = list(train)
     X = torch.cat([X for X, _ in batches])
-    assert X.shape == (80, 3, 32, 32) and X.dtype == torch.float32 and X.min() >= 0 and 0.9 < X.max() <= 1
+    assert X.shape == (80, train.channels, 32, 32) == (80, 3, 32, 32)
+    assert X.dtype == torch.float32 and X.min() >= 0 and 0.9 < X.max() <= 1
     assert torch.cat([y for _, y in batches]).bincount().tolist() == [20] * 4
     assert next(y for _, y in test).tolist() == [0] * 5 + [1] * 5 + [2] * 5 + [3]
     assert next(test.some(8)).shape == (8, 3, 32, 32)

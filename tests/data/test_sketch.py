@@ -55,6 +55,9 @@ def test_white_paper_is_turned_into_black_ground():
     dark, light = prepare(drawn), prepare(255 - drawn)
     assert light.inverted and not dark.inverted
     assert (dark.after.int() - light.after.int()).abs().max() <= 1
+    rows = np.zeros((3, 20), np.uint8)
+    rows[0], rows[2, :10] = 255, 255  # 最外面一圈亮的多，里面不算
+    assert prepare(rows).inverted
 
 
 def test_the_paper_is_what_most_of_the_edge_is():

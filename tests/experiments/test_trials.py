@@ -21,7 +21,7 @@ def test_each_seed_is_measured_once_in_order():
 
     found = trials(measure, seeds=4)
     assert asked == [0, 1, 2, 3] == list(found.seeds) and found.values == (0, 1, 4, 9)
-    assert trials(measure, seeds=(7, 3)).seeds == (7, 3)
+    assert trials(measure, seeds=(7, 3)).seeds == (7, 3) and trials(measure).seeds == (0, 1, 2, 3, 4)
 
 
 def test_the_interval_is_the_one_of_the_t_test():
