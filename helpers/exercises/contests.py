@@ -39,7 +39,7 @@ class Contest(Exercise):
     slow: bool = False
 
     kind = "实验"
-    stub = "answer = ...  # (结论, 前一组的 trials(…), 后一组的 trials(…))"
+    stub = "answer = ...  # (结论, 前一组的 Trials, 后一组的 Trials)；自己做：from helpers import trials"
 
     def answer(self) -> tuple[str, Trials, Trials]:
         """记录过的一次，和它的结论。"""

@@ -188,7 +188,7 @@ SAME_BUDGET = Design(
              "至少 25 个卷积层，汇聚之前至少看得到 519×519，与书上的一样。\n训练一下，看精度有没有变高。",
     hints=("`densenet(growth_rate=…, n1=…, n2=…, n3=…, n4=…)`。", "增长率小一些，块就可以深一些。",
            "`densenet(growth_rate=16, n1=4, n2=6, n3=8, n4=8)`。"),
-    explanation="增长率减半，参数约除以四，省下来的给深度。",
+    explanation="增长率减半，同样深的参数不到三分之一，省下来的给深度。",
     covers=("7.7.4",),
     code='from helpers import load\n\nanswer = load("7.7").densenet(growth_rate=16, n1=4, n2=6, n3=8, n4=8)',
     others=('from helpers import load\n\nanswer = load("7.7").densenet(growth_rate=12, n1=6, n2=6, n3=8, n4=12)',),
