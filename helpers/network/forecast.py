@@ -99,9 +99,9 @@ def forecast(net: nn.Module, shape: Sequence[int], batch_size: int, *, dtype: to
 
 
 def _saved_in(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
-    """同 `_saved`。forward 里自己造了 float32 的张量或层的网络，换了精度就走不通，训练时（autocast）却走得通：
+    """同 `_saved`；换了精度走不通的，按 float32 算，只会多算。
 
-    按 float32 算，只会多算。
+    forward 里自己造了 float32 的张量或层的网络就是这样，训练时（autocast）却走得通。
     """
     if dtype != torch.float32:
         with suppress(ShapeError):
