@@ -28,7 +28,7 @@ def runs_folder(tmp_path, monkeypatch):
 
 
 # 几个进程分文件时，先分的：做网站的（别的网页测试要用它做好的），然后是有很慢的文件的文件夹，最后才不会只剩一个在跑
-FIRST = ("site/test_site_pages.py", "notebooks", "machine", "faults", "site", "widgets", "fuzz", "network")
+FIRST = ("site/test_site_pages.py", "notebooks", "machine", "faults", "site", "widgets", "tests", "fuzz", "network")
 
 
 def turn(path):
