@@ -63,7 +63,17 @@ def set_twice(net, X):
     return net.linear(net.pool(X, net.setting).flatten(1))
 
 
+def cropping(net):
+    net.register_forward_hook(lambda module, args, out: out[..., :4, :4])
+    return net
+
+
 NETS |= {
+    "boxed": lambda: nn.Sequential(Call(lambda _, X: SimpleNamespace(X=X)), Call(lambda _, box: box.X.flatten(1)),
+                                   nn.Linear(16, 2)),
+    "same_again": lambda: Call(lambda net, X: net.second(net.first(X)).flatten(1), first=nn.AdaptiveAvgPool2d(1),
+                               second=Call(lambda _, X: X.relu())),
+    "hooked": lambda: nn.Sequential(cropping(nn.Sequential(nn.Identity())), nn.Flatten(), nn.Linear(16, 2)),
     "only_24": lambda: nn.Sequential(nn.Conv2d(1, 1, 1), Call(lambda net, X: X + net.shift,
                                                               shift=nn.Parameter(torch.zeros(1, 1, 24, 24)))),
     "multiples": lambda: nn.Sequential(nn.PixelUnshuffle(3), nn.Conv2d(9, 1, 1)),
@@ -141,6 +151,12 @@ def test_no_size_fits_a_network_with_wrong_channels():
     with pytest.raises(ShapeError) as caught:  # 层的名字与 trace 的表里一样
         input_sizes(nn.Sequential(nn.Conv2d(1, 2, 3), nn.Sequential(nn.Conv2d(3, 2, 3))), (1, 1, 8, 8))
     assert caught.value.place.name == "1"
+
+
+def test_on_meta_too_the_work_has_an_end(monkeypatch):
+    assert input_sizes(nn.Conv2d(1, 1, 3), (1, 1, 8, 8), limit=200).limit == 200
+    monkeypatch.setattr("helpers.network.input_sizes.WORK", 1)
+    assert input_sizes(nn.Conv2d(1, 1, 3), (1, 1, 8, 8), limit=200).limit < 200
 
 
 @pytest.mark.parametrize("last", [3, 7])

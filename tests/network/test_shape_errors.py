@@ -56,6 +56,8 @@ CONV = nn.Conv2d(1, 6, 3)
     ([nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 8)], Fault("features", 1, 8, "small"), "in_features 改成 1"),
     ([CONV, Residual(nn.Conv2d(6, 8, 1))], Fault("shapes", ((1, 8, 6, 6), (1, 6, 6, 6))), "高和宽一致"),
     ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 5)], Fault("window", (1, 1, 4, 4), (5, 5), "small"), "减小窗口"),
+    ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 3, dilation=2)], Fault("window", (1, 1, 4, 4), (3, 3), "small"), "减小窗口"),
+    ([nn.MaxPool2d(2), nn.Conv2d(1, 6, 7, padding=1)], Fault("window", (1, 1, 4, 4), (7, 7), "small"), "减小窗口"),
     ([nn.Sequential(nn.Conv2d(1, 6, 5), nn.MaxPool2d(5))], Fault("window", (1, 6, 4, 4), (5, 5), "small"), "减小窗口"),
     ([nn.Flatten(), nn.BatchNorm1d(9)], Fault("norm", 64, 9), "num_features 改成 64"),
     ([nn.Conv2d(1, 0, 5)], Fault("empty", 1, 1), "宽度"),
@@ -81,6 +83,10 @@ def test_any_other_mistake_is_told_as_pytorch_tells_it(layers, says):
     error = failure(nn.Sequential(*layers), (1, 1, 8, 8))
     assert error.fault.kind == "other" and says in error.fault.have and error.fault.have in str(error)
     assert error.place.name == "1" and error.sizes is None
+
+
+def test_an_image_without_a_batch_is_no_mistake_by_itself():
+    assert failure(nn.Sequential(nn.Conv2d(2, 6, 3)), (1, 8, 8)).fault == Fault("channels", 1, 2)
 
 
 def test_a_view_of_two_images_is_counted_for_each():
