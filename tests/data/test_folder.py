@@ -150,6 +150,7 @@ def test_a_folder_is_a_path(root):
 def test_numbers_of_numpy_are_numbers(exported):
     train, _ = image_folder(exported, np.int64(16), np.int32(20), "cpu")
     assert type(train.batch_size) is type(train.size) is int and len(train) == 5
+    assert next(iter(image_folder(exported, 1, 1, "cpu")[1]))[0].shape == (1, 3, 1, 1)
 
 
 def test_the_folder_may_start_with_a_tilde(exported, monkeypatch):
