@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from helpers.network.dispatch import ATOMS
+
 _MAPS = {dict, OrderedDict, defaultdict, Counter}
 _LISTS = {list, deque}
 _STATES = {set, bytearray, np.ndarray, np.random.Generator, np.random.RandomState, random.Random}  # 里面没有张量
@@ -40,8 +42,6 @@ class Loan:
         for module in modules:
             contents, lent = dict(vars(module)), []
             for name, value in contents.items():
-                if type(value) in _ATOMS:  # 多半是这样的：不为它们进 _changes
-                    continue
                 if name in _TORCHS_OWN and not value:
                     self._empty.append(value)
                 elif _changes(value):
@@ -117,15 +117,14 @@ _HOLDERS = _MAPS | _LISTS | {tuple}
 _CONTAINERS = _HOLDERS | _STATES
 # 每个模块都有的十几个字典和集合（钩子、参数……），多半是空的：不必都造替身
 _TORCHS_OWN = {name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)}
-_ATOMS = {int, float, bool, str, type(None)}  # 改不了，里面也没有别的：最多的属性，先认出来
 
 
 def _changes(value: Any) -> bool:
     """运行时可能变的：张量、容器；数、字符串和只装着它们的元组不会。"""
     kind = type(value)
     if kind is tuple:
-        return not _ATOMS.issuperset(map(type, value))
-    return kind not in _ATOMS and (kind in _CONTAINERS or isinstance(value, Tensor))
+        return not ATOMS.issuperset(map(type, value))
+    return kind not in ATOMS and (kind in _CONTAINERS or isinstance(value, Tensor))
 
 
 def _like(tensor: Tensor, twin: Tensor) -> Tensor:
@@ -146,7 +145,7 @@ def _reachable(net: nn.Module) -> list[nn.Module]:
         else:
             inside = value.values() if type(value) in _MAPS else value
         for item in inside:
-            if type(item) in _ATOMS or id(item) in found:
+            if type(item) in ATOMS or id(item) in found:
                 continue
             if (isinstance(item, nn.Module) and not isinstance(item, torch.jit.ScriptModule)) or (
                     type(item) in _HOLDERS and item):

@@ -33,7 +33,7 @@ REDUCTIONS = dict.fromkeys(
 _POINTWISE = {aten._to_copy, aten.detach, aten.alias, aten.lift_fresh, aten._prelu_kernel, aten.hardswish,
               aten.hardswish_, aten.hardsigmoid_, aten.hardtanh_, aten.log_sigmoid_forward, aten.native_dropout}
 _RANDOM = torch.Tag.nondeterministic_seeded  # 要抽随机数的运算
-_ATOMS = {int, float, bool, str, type(None)}  # 参数里最多的，里面没有张量
+ATOMS = {int, float, bool, str, type(None)}  # 改不了，里面也没有别的：参数和属性里最多的，先认出来
 
 
 class Convolution(NamedTuple):
@@ -84,7 +84,7 @@ def tensors(value: Any) -> list[Tensor]:
 
 def _collect(items: Iterable[Any], found: list[Tensor]) -> None:
     for item in items:
-        if type(item) in _ATOMS:  # 每个运算都要问几次：最多的先认出来
+        if type(item) in ATOMS:  # 每个运算都要问几次
             continue
         if isinstance(item, Tensor):
             found.append(item)
