@@ -31,7 +31,7 @@ LINE, EDGE, RULE, FAINT = "#666666", "#888888", "#bbbbbb", "#555555"
 PALE_BLUE, PALE_ORANGE, PALE_GREEN, PALE_GREY = "#cfe2f3", "#f9cb9c", "#d9ead3", "#eeeeee"
 # 并行的路径，一条一种
 PATH_COLORS = ("#cdbce6", "#f5df7a", "#93d6cc", "#f3adc6")
-# 色表：图像，0 是黑、1 是白；特征图，从深蓝到黄；有正有负的（权重、差），0 是白、正的红、负的蓝；占多少，从白到深蓝
+# 色表：图像，0 是黑、1 是白；特征图，从深紫到黄；有正有负的（权重、差），0 是白、正的红、负的蓝；占多少，从白到深蓝
 IMAGE, MAPS, SIGNED, SHARES = "gray", "viridis", "RdBu_r", "Blues"
 
 # 字体用自己的名字登记：机器上若另有同名的一份，版本和字数都不同，图也就不同了

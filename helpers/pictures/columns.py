@@ -20,7 +20,7 @@ def network_columns(steps: Sequence[Step], probabilities: Tensor, classes: Seque
     """一张图像怎样一步一步变成概率；太深的网络只画其中几列，左上角写着一共几列。
 
     steps: 见 `helpers.network.steps`；probabilities: (n,)；classes: n 个名字。一列里分几行的，是并行的几条路。
-    一步里的各张共用一个刻度，深蓝最小，黄最大。
+    一步里的各张共用一个刻度，深紫最小，黄最大。
     """
     depth = steps[-1].column
     chosen = sorted({round(i) for i in torch.linspace(1, depth, min(depth, _COLUMNS)).tolist()})

@@ -41,7 +41,7 @@ def data_flow(net: nn.Sequential, X: Tensor) -> Picture:
     """一张图像怎样流过网络：每一级的特征图都是网络此刻真的算出来的。
 
     net: nn.Sequential；X: (1, C, H, W)，与 net 在同一设备。形状改变一次就是一级，最多画前 16 个通道；
-    输入是灰度；往后一级里的各张共用一个刻度，深蓝最小，黄最大，两端写在下面。
+    输入是灰度；往后一级里的各张共用一个刻度，深紫最小，黄最大，两端写在下面。
     """
     stages = _stages(net, X)
     with canvas(1.5 * len(stages), 2.75, "数据怎样流过网络") as drawn:
@@ -201,7 +201,7 @@ def filter_grid(weights: Mapping[str, Tensor], columns: int = 16) -> Picture:
 
 
 def feature_maps(X: Tensor, maps: Mapping[str, Tensor], columns: int = 8) -> Picture:
-    """一张图像，右边是它的特征图，一个名字一组，全都共用一个刻度：深蓝最小，黄最大。
+    """一张图像，右边是它的特征图，一个名字一组，全都共用一个刻度：深紫最小，黄最大。
 
     X: (1, 1, H, W)，0–1；maps: 名字到 (1, C, h, w) 或 (C, h, w)，例如同一层在训练前和训练后的。
         一层的输出是 `record(net, X)["0"].content`，层的名字同 net.named_modules()；只看几个通道就切片。
@@ -280,7 +280,7 @@ def windows(masks: dict[str, Tensor]) -> Picture:
 
 
 def map_grid(X: Tensor, maps: Tensor, names: Sequence[str], marked: Sequence[int] = ()) -> Picture:
-    """每行一张图像和它的各张特征图，全都共用一个刻度（深蓝最小，黄最大），图下是平均数。
+    """每行一张图像和它的各张特征图，全都共用一个刻度（深紫最小，黄最大），图下是平均数。
 
     X: (N, 1, H, W)；maps: (N, C, h, w)；names: C 个名字；marked: 每行要用橙色框出的是第几张，例如真实的类别。
     """
