@@ -34,6 +34,10 @@ class Span(NamedTuple):
     end: int
     jump: int
 
+    def grown(self, first: int, last: int, stride: int = 1) -> "Span":
+        """第 0 格改看第 first 到第 last 格看得到的，下一格往后 stride 格。"""
+        return Span(self.start + first * self.jump, self.end + last * self.jump, self.jump * stride)
+
 
 class Axis(NamedTuple):
     """一个方向：全体格子合起来看得到像素 seen，图像的这个方向有 size 个像素。像素的集合写成整数，第 i 位是第 i 个像素。
@@ -78,11 +82,9 @@ class Axis(NamedTuple):
             return self.scattered(place.dim, place.count) if stride <= kernel and dilation == 1 and (
                 reached >= was - 1) else None
         taps = range(-padding, kernel * dilation - padding, dilation)
-        grown = self._holding(place, _windows(self.cells, place.count, stride, taps))
-        if self.span is not None:
-            start, end, jump = self.span
-            grown = grown._replace(span=Span(start + taps[0] * jump, end + taps[-1] * jump, jump * stride))
-        return grown._replace(lost=self.lost | self.seen & ~grown.seen) if reached < was - 1 else grown
+        cells, seen = _windows(self.cells, place.count, stride, taps)
+        lost = self.lost | self.seen & ~seen if reached < was - 1 else self.lost
+        return Axis(self.size, seen, place, cells, self.span and self.span.grown(taps[0], taps[-1], stride), lost)
 
     def cut(self, place: Place, first: int, edge: Callable[[int, int], int] = lambda i, count: i) -> "Axis | None":
         """从第 first 格起；first 是负数、格子比原来多，就是填充了几格。edge: 填充的第 i 格用 count 格里的哪一格。"""
@@ -91,15 +93,10 @@ class Axis(NamedTuple):
             return self.scattered(place.dim, place.count) if kept else None
         count = len(self.cells)
         used = (edge(first + i, count) for i in range(place.count))
-        cut = self._holding(place, tuple(self.cells[i] if 0 <= i < count else 0 for i in used))
-        if self.span is not None:
-            start, end, jump = self.span
-            cut = cut._replace(span=Span(start + first * jump, end + first * jump, jump))
-        return cut if cut.seen.bit_length() == self.seen.bit_length() else cut._replace(lost=0)
-
-    def _holding(self, place: Place, cells: tuple[int, ...]) -> "Axis":
-        """新的每一格看得到 cells；各格隔多远，还不知道。"""
-        return self._replace(place=place, cells=cells, span=None, seen=reduce(or_, cells, 0))
+        cells = tuple(self.cells[i] if 0 <= i < count else 0 for i in used)
+        seen = reduce(or_, cells, 0)
+        lost = self.lost if seen.bit_length() == self.seen.bit_length() else 0
+        return Axis(self.size, seen, place, cells, self.span and self.span.grown(first, first), lost)
 
     def reshaped(self, old: Sequence[int], new: Sequence[int]) -> "Axis | None":
         """形状从 old 变成 new，数的次序不变；这个方向被拆开就是 None。"""
@@ -123,10 +120,11 @@ class Axis(NamedTuple):
 
 
 @lru_cache(maxsize=256)  # 高和宽多半一样；拖滑块时，一个网络的窗口都没有变
-def _windows(cells: tuple[int, ...], count: int, stride: int, taps: range) -> tuple[int, ...]:
-    """count 个窗口各看得到什么：第 i 个用第 i·stride + taps 格，没有的格子是填充。"""
-    return tuple(reduce(or_, (cells[j] for tap in taps if 0 <= (j := i * stride + tap) < len(cells)), 0)
-                 for i in range(count))
+def _windows(cells: tuple[int, ...], count: int, stride: int, taps: range) -> tuple[tuple[int, ...], int]:
+    """count 个窗口各看得到什么，合起来看得到什么：第 i 个用第 i·stride + taps 格，没有的格子是填充。"""
+    windows = tuple(reduce(or_, (cells[j] for tap in taps if 0 <= (j := i * stride + tap) < len(cells)), 0)
+                    for i in range(count))
+    return windows, reduce(or_, windows, 0)
 
 
 def union(a: Axis | None, b: Axis | None) -> Axis | None:

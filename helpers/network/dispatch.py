@@ -20,9 +20,9 @@ POOLS = AVERAGE_POOLS | {aten.max_pool2d_with_indices, aten.max_pool3d_with_indi
 ADAPTIVE_POOLS = {aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d}
 UPSAMPLING = {aten.upsample_nearest2d, aten.upsample_bilinear2d, aten.upsample_bicubic2d}
 VIEWS = {aten.view, aten._unsafe_view, aten.squeeze, aten.unsqueeze}  # 数的次序不变，只换形状
-# 结果与第一个参数的值无关，只取它的形状
-CONSTANTS = {aten.new_empty, aten.new_zeros, aten.new_ones, aten.new_full, aten.empty_like, aten.zeros_like,
-             aten.ones_like, aten.full_like, aten.rand_like, aten.randn_like, aten.zero_, aten.fill_}
+# 第一个参数原来的数不用，只取它的形状
+OVERWRITES = {aten.new_empty, aten.new_zeros, aten.new_ones, aten.new_full, aten.empty_like, aten.zeros_like,
+              aten.ones_like, aten.full_like, aten.rand_like, aten.randn_like, aten.zero_, aten.fill_, aten.copy_}
 # 沿着几维合成一个数；值是第几个参数说沿着哪几维
 REDUCTIONS = dict.fromkeys(
     (aten.sum, aten.nansum, aten.mean, aten.amax, aten.amin, aten.max, aten.min, aten.argmax, aten.argmin, aten.prod,

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from helpers.network.axis import Axis, Place
 from helpers.network.dispatch import (
     ADAPTIVE_POOLS,
-    CONSTANTS,
+    OVERWRITES,
     POOLS,
     PRODUCTS,
     REDUCTIONS,
@@ -30,7 +31,7 @@ from helpers.network.sight import UNKNOWN, Change, Sight, beside, chained, merge
 
 Look = Callable[[Tensor], Sight | None]  # 一个张量看得到什么，与图像无关是 None
 Rule = Callable[[Sight, tuple, Tensor], Sight]  # (第一个参数看得到的, 参数, 输出) → 输出看得到的
-JoinRule = Callable[[tuple, Tensor, Look], Sight]  # 几个参数都可能看得到图像
+JoinRule = Callable[[tuple, Tensor, Look], Sight | None]  # 几个参数都可能看得到图像
 
 
 class Tracker:
@@ -49,9 +50,10 @@ class Tracker:
         before = {id(tensor): self.look(tensor) for tensor in tensors((args, kwargs))}
         if not any(before.values()):  # 与图像无关
             return
-        strange = any(before[id(tensor)] for tensor in tensors(kwargs))
+        follow = _strange if kwargs and any(before[id(tensor)] for tensor in tensors(kwargs)) else _follow(op)
         for tensor in tensors(out):
-            sight = None if op in CONSTANTS else UNKNOWN if strange else _follow(op, args, tensor, self.look).checked()
+            sight = follow(args, tensor, self.look)
+            sight = sight and sight.checked()
             if before.get(id(tensor), sight) != sight:  # 就地改写：共用这块存储的别的张量也变了
                 self._writes[storage_id(tensor)] = tensor.untyped_storage(), self._written(tensor) + 1
             self._set(tensor, sight)
@@ -73,22 +75,44 @@ class Tracker:
         return self._writes.get(storage_id(X), (None, 0))[1] if self._writes else 0
 
 
-def _follow(op: Any, args: tuple, out: Tensor, look: Look) -> Sight:
-    """一个运算的输出看得到的输入。"""
-    if op in _JOINS:
-        return _JOINS[op](args, out, look)
+@cache
+def _follow(op: Any) -> JoinRule:
+    """一个运算的规则。"""
     if op in _RULES:
+        return _alone(_RULES[op])
+    return _JOINS.get(op, _together if is_pointwise(op) else _strange)
+
+
+def _alone(rule: Rule) -> JoinRule:
+    """只有第一个参数看得到图像。"""
+    def follow(args: tuple, out: Tensor, look: Look) -> Sight:
         sight = look(args[0])
-        return UNKNOWN if sight is None or any(map(look, tensors(args[1:]))) else _RULES[op](sight, args, out)
-    return _pointwise(tensors(args), out, look) if is_pointwise(op) else UNKNOWN
+        return UNKNOWN if sight is None or any(map(look, tensors(args[1:]))) else rule(sight, args, out)
+    return follow
+
+
+def _strange(args: tuple, out: Tensor, look: Look) -> Sight:
+    """不认得的运算。"""
+    return UNKNOWN
 
 
 # ---------------------------------------------------------------- 几个输入合起来
 
 
-def _pointwise(sources: Iterable[Tensor], out: Tensor, look: Look) -> Sight:
-    """逐格的运算：一格看得到各个输入的同一格看得到的。"""
-    return merged([sight.stretched(X.shape, out.shape) for X in sources if (sight := look(X)) is not None])
+def _pointwise(sources: Iterable[Tensor], out: Tensor, look: Look) -> Sight | None:
+    """一格看得到各个输入的同一格看得到的。"""
+    seen = [sight.stretched(X.shape, out.shape) for X in sources if (sight := look(X)) is not None]
+    return merged(seen) if seen else None
+
+
+def _together(args: tuple, out: Tensor, look: Look) -> Sight | None:
+    """逐格的运算。"""
+    return _pointwise(tensors(args), out, look)
+
+
+def _overwrite(args: tuple, out: Tensor, look: Look) -> Sight | None:
+    """第一个参数原来的数不用，只取它的形状。"""
+    return _pointwise(tensors(args[1:]), out, look)
 
 
 def _where(mask: int) -> JoinRule:
@@ -351,9 +375,8 @@ def _spoil(i: int) -> Rule:
                                                _dims(_argument(args, i), out.dim()))
 
 
-_JOINS: dict[Any, JoinRule] = dict.fromkeys(PRODUCTS, _product) | {
-    aten.cat: _cat, aten.stack: _stack, aten.where: _where(0), aten.masked_fill: _where(1),
-    aten.copy_: lambda args, out, look: _pointwise(tensors(args[1]), out, look)}
+_JOINS: dict[Any, JoinRule] = dict.fromkeys(PRODUCTS, _product) | dict.fromkeys(OVERWRITES, _overwrite) | {
+    aten.cat: _cat, aten.stack: _stack, aten.where: _where(0), aten.masked_fill: _where(1)}
 
 _RULES: dict[Any, Rule] = (
     {op: _pool(op) for op in POOLS} | {op: _reduce(i) for op, i in REDUCTIONS.items()}

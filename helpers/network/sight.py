@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Sequence
 from functools import reduce
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from helpers.network.axis import Axis, Place, union
 from helpers.network.layer import Field
@@ -33,7 +33,8 @@ class Sight(NamedTuple):
 
     def along(self, dim: int) -> bool:
         """有一个方向的格子排在第 dim 维。"""
-        return any(axis is not None and axis.place is not None and axis.place.dim == dim for axis in self.axes)
+        height, width = self.height and self.height.place, self.width and self.width.place
+        return (height is not None and height.dim == dim) or (width is not None and width.dim == dim)
 
     def each(self, change: Change, dims: Container[int] | None = None) -> "Sight":
         """格子排在 dims（默认任何一维）的方向变成 change(它, 格子排在哪里)，别的不变。"""
@@ -67,7 +68,8 @@ class Sight(NamedTuple):
 
     def checked(self) -> "Sight":
         """一个方向上全是填充，就什么也看不到，两个方向都没有什么可说。"""
-        return self if all(axis is None or axis.seen for axis in self.axes) else UNKNOWN
+        blank = (self.height and not self.height.seen) or (self.width and not self.width.seen)
+        return UNKNOWN if blank else self
 
     def field(self) -> Field:
         """一个位置看得到多高、多宽。"""
@@ -85,9 +87,14 @@ class Sight(NamedTuple):
 UNKNOWN = Sight(None, None)
 
 
+def _same(items: Sequence[Any]) -> bool:
+    """都一样。不用 set：算一长串格子的哈希，比一格格比慢得多。"""
+    return all(each == items[0] for each in items[1:])
+
+
 def merged(seen: Sequence[Sight]) -> Sight:
     """同一格合起来看得到的。有一个各通道一样、又看得到全部，合起来的各通道也一样。"""
-    if len(set(seen)) == 1:
+    if _same(seen):
         return seen[0]
     height, width = (reduce(union, axes) for axes in zip(*(each._solid().axes for each in seen), strict=True))
     even = all(each.even for each in seen) or any(each == (height, width, True) for each in seen)
@@ -97,7 +104,7 @@ def merged(seen: Sequence[Sight]) -> Sight:
 def beside(seen: Sequence[Sight], count: int, dim: int, dims: int) -> Sight:
     """count 个张量并排放在第 dim 维（共 dims 维），其中看得到图像的是 seen；格子不排在这一维。"""
     together = merged(seen)
-    if len(seen) == count and len(set(seen)) == 1:
+    if len(seen) == count and _same(seen):
         return together
     # 这一维是通道，一个位置看得到的就是合起来的；不知道是不是通道，就说不清
     channels = dim and (together.placed or (dim == 1 and dims in (2, 4)))
@@ -108,7 +115,7 @@ def chained(seen: Sequence[Sight], dim: int, count: int) -> Sight:
     """格子首尾相接，排在第 dim 维的 count 格里：合起来看得到的不变，哪一格看得到哪里说不清。"""
     def joined(axes: Sequence[Axis | None]) -> Axis | None:
         if not any(axis and axis.place and axis.place.dim == dim for axis in axes):
-            return axes[0] if len(set(axes)) == 1 else None  # 另一个方向，要都一样
+            return axes[0] if _same(axes) else None  # 另一个方向，要都一样
         total = reduce(union, (axis and axis.gathered() for axis in axes))
         return total and total.scattered(dim, count)
     height, width = map(joined, zip(*(each.axes for each in seen), strict=True))

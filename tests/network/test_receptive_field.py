@@ -161,6 +161,9 @@ FIELDS = {
     "rows_by_matrix": (Op("X @ X.new_ones(12, 5)"), "1×全宽"),
     # 写进另一个张量的一部分
     "written_into_a_slice": (after(Op("(Y := torch.zeros_like(X))[:, :, 1:].copy_(X[:, :, :-1]) + Y[:, :, :-1]")), "?"),
+    "written_over": (after(Op("X.relu().copy_(torch.ones_like(X)) + X")), "3×3"),
+    "written_over_by_a_mean": (after(Op("torch.zeros_like(X).copy_(X.mean())")), "全图"),
+    "filled_with_a_mean": (after(Op("torch.zeros_like(X).fill_(X.mean()) + X")), "全图"),
     "masked": (Op("X.masked_fill(X.new_ones(12, 12).tril() > 0, 0).softmax(-1)"), "?"),
     "mixed_channels_of_two_paths": (nn.Sequential(Concat(nn.Identity(), CONV), Op("X.sum(1, keepdim=True)")), "3×3"),
     "two_paths_alike": (after(Concat(CONV, nn.Conv2d(2, 2, 3, padding=1)), Op("X[:, :2]")), "5×5"),
