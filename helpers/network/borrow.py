@@ -3,7 +3,7 @@
 import copy
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
@@ -30,24 +30,46 @@ class Loan:
     """
 
     def __init__(self, net: nn.Module):
-        modules = _reachable(net)
-        if any(is_lazy(tensor) for module in modules for own in (module._parameters, module._buffers)
-               for tensor in own.values() if tensor is not None):
-            raise ValueError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
         self.net, self.training = net, False
         self.twins: dict[int, Any] = {}  # 原来的对象的 id 到它的替身
-        self._modes = [(module, module.training) for module in net.modules()]
+        self.modules = submodules(net)
+        self._modes = [module.training for module in self.modules]
+        self._usual = all(map(_switches_as_usual, self.modules))
         self._original: list[_Attributes] = []
         self._empty: list[Any] = []  # 每个模块空着的钩子之类：不换，用后倒空
-        for module in modules:
-            contents, lent = dict(vars(module)), []
-            for name, value in contents.items():
-                if name in _TORCHS_OWN and not value:
-                    self._empty.append(value)
-                elif _changes(value):
-                    lent.append((name, value))
-            self._original.append((vars(module), contents, lent))
         self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
+        self._survey([net], set())
+
+    def _survey(self, values: Iterable[Any], met: set[int]) -> None:
+        """记下 values 里的模块，连同只放在列表、字典里的；torch.jit 的模块除外，它们没有 Python 的属性可还。"""
+        for value in values:
+            kind = type(value)
+            if kind in ATOMS or id(value) in met:
+                continue
+            met.add(id(value))
+            if isinstance(value, nn.Module):
+                if not isinstance(value, torch.jit.ScriptModule):
+                    self._survey(self._record(value), met)
+            elif kind in _HOLDERS:
+                self._survey(value.values() if kind in _MAPS else value, met)
+            elif is_lazy(value):
+                raise ValueError("网络里有 Lazy 层，参数的形状还没有定。请先用 net(torch.zeros(形状)) 运行一次。")
+
+    def _record(self, module: nn.Module) -> list[Any]:
+        """记下一个模块的属性；交出里面还可能有模块的。"""
+        contents, lent, inside = dict(vars(module)), [], []
+        for name, value in contents.items():
+            if type(value) in ATOMS:
+                continue
+            if name in _TORCHS_OWN and not value:
+                self._empty.append(value)
+            elif _changes(value):
+                lent.append((name, value))
+                inside.append(value)
+            elif isinstance(value, nn.Module):
+                inside.append(value)
+        self._original.append((vars(module), contents, lent))
+        return inside
 
     def dress(self, convert: Callable[[Tensor], Tensor], training: bool = False) -> None:
         """张量的替身由 convert 造，参数的替身也会是参数；网络是 training 或 eval 模式。下一次 `reset` 起有效。"""
@@ -60,9 +82,13 @@ class Loan:
             attributes.clear()
             attributes.update(contents)
             for name, value in lent:
-                attributes[name] = self._twin(value)
+                attributes[name] = self._copy(value)
         self._clear()
-        self.net.train(self.training)
+        if self._usual:  # 同 net.train，不经过每个模块的 __setattr__
+            for module in self.modules:
+                vars(module)["training"] = self.training
+        else:
+            self.net.train(self.training)
 
     def _clear(self) -> None:
         for own in self._empty:
@@ -76,11 +102,13 @@ class Loan:
                              for twin in [*self.twins.values(), *self._empty] if isinstance(twin, dict | list | deque)]
 
     def _twin(self, value: Any) -> Any:
-        """一个属性的替身；同一个对象的替身也是同一个。"""
+        """替身；不会变的不用。"""
+        return self._copy(value) if _changes(value) else value
+
+    def _copy(self, value: Any) -> Any:
+        """会变的，它的替身；同一个对象的替身也是同一个。"""
         if id(value) in self.twins:
             return self.twins[id(value)]
-        if not _changes(value):
-            return value
         kind: Any = type(value)
         # 先记下再填里面的：列表可以装着自己
         self.twins[id(value)] = twin = self._empty_twin(value, kind)
@@ -94,6 +122,8 @@ class Loan:
         if kind is tuple:
             items = tuple(map(self._twin, value))
             return value if all(map(lambda a, b: a is b, items, value)) else items
+        if kind is dict:
+            return {}
         if kind in _MAPS or kind in _LISTS:
             twin = copy.copy(value)
             twin.clear()
@@ -108,7 +138,7 @@ class Loan:
             attributes.clear()
             attributes.update(contents)
         self._clear()
-        for module, was in self._modes:
+        for module, was in zip(self.modules, self._modes, strict=True):
             if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
                 module.training = was
 
@@ -134,26 +164,27 @@ def _like(tensor: Tensor, twin: Tensor) -> Tensor:
     return nn.Parameter(twin, requires_grad=tensor.requires_grad)
 
 
-def _reachable(net: nn.Module) -> list[nn.Module]:
-    """网络里的模块，连同只放在列表、字典里的；torch.jit 的模块除外，它们没有 Python 的属性可还。"""
-    found: dict[int, Any] = {}
+def _switches_as_usual(module: nn.Module) -> bool:
+    kind = type(module)
+    return kind.train is nn.Module.train and kind.__setattr__ is nn.Module.__setattr__
 
-    def visit(value: Any) -> None:
-        found[id(value)] = value
-        if isinstance(value, nn.Module):
-            inside = vars(value).values()
-        else:
-            inside = value.values() if type(value) in _MAPS else value
-        for item in inside:
-            if type(item) in ATOMS or id(item) in found:
-                continue
-            if (isinstance(item, nn.Module) and not isinstance(item, torch.jit.ScriptModule)) or (
-                    type(item) in _HOLDERS and item):
-                visit(item)
 
-    if not isinstance(net, torch.jit.ScriptModule):
-        visit(net)
-    return [value for value in found.values() if isinstance(value, nn.Module)]
+def submodules(net: nn.Module) -> list[nn.Module]:
+    """net 和它里面的模块，各一次。次序同 `net.modules()`，那个一层层地递交名字，慢几倍。"""
+    found: dict[int, nn.Module] = {}
+
+    def visit(module: nn.Module) -> None:
+        found[id(module)] = module
+        for child in module._modules.values():
+            if child is not None and id(child) not in found:
+                visit(child)
+    visit(net)
+    return [*found.values()]
+
+
+def parameters(net: nn.Module) -> list[nn.Parameter]:
+    """net 的参数，各一次。次序同 `net.parameters()`，慢在同一处。"""
+    return [*{id(p): p for module in submodules(net) for p in module._parameters.values() if p is not None}.values()]
 
 
 @contextmanager
@@ -184,13 +215,17 @@ def hooked(modules: Mapping[nn.Module, str], *, enter: Callable[[str, nn.Module,
 
     调用之前是 enter(名字, 模块, 输入)，输入是 (args, kwargs)；返回之后是 leave(名字, 模块, 输出)。
     """
-    with ExitStack() as undo:
+    hooks = []
+    try:
         for module, name in modules.items():
             if enter is not None:
-                undo.callback(module.register_forward_pre_hook(_before(name, enter), with_kwargs=True).remove)
+                hooks.append(module.register_forward_pre_hook(_before(name, enter), with_kwargs=True))
             if leave is not None:
-                undo.callback(module.register_forward_hook(_after(name, leave)).remove)
+                hooks.append(module.register_forward_hook(_after(name, leave)))
         yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 # 钩子什么也不返回：返回的东西会顶替输入或输出
@@ -214,14 +249,15 @@ def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
     Python 和 NumPy 的随机数进入时就记，训练用不到它们。
     """
     python, numpy = random.getstate(), np.random.get_state()
-    with ExitStack() as undo:
-        undo.callback(np.random.set_state, numpy)
-        undo.callback(random.setstate, python)
-        remembered = False
-
-        def remember() -> None:
-            nonlocal remembered
-            if not remembered:
-                undo.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
-                remembered = True
-        yield remember
+    remembered = False
+    try:
+        with ExitStack() as undo:
+            def remember() -> None:
+                nonlocal remembered
+                if not remembered:
+                    undo.enter_context(torch.random.fork_rng([device] if device.type == "cuda" else []))
+                    remembered = True
+            yield remember
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)

@@ -77,6 +77,8 @@ def is_pointwise(op: Any) -> bool:
 
 def tensors(value: Any) -> list[Tensor]:
     """value 里的张量，按次序；元组、列表和字典都翻开。"""
+    if isinstance(value, Tensor):
+        return [value]
     found: list[Tensor] = []
     _collect((value,), found)
     return found
@@ -131,24 +133,36 @@ class Watcher(TorchDispatchMode):
             self.before_random()
         self.running = op, args
         self.before(op, args, kwargs)
-        _try_empty(func, args, kwargs)
         out = _shortcut(op, args, kwargs)
         if out is NotImplemented:
+            _try_empty(func, args, kwargs)
             out = func(*args, **kwargs)
-        if op is aten.convolution:
-            _check(Convolution(*args), out)
-        elif op in UPSAMPLING and not out.numel():  # 在 meta 上也不查
-            raise RuntimeError("缩小之后一个像素也不剩")
+            _check(op, args, out)
         self.watch(op, args, kwargs, out)
         self.running = None
         return out
 
 
-def _check(call: Convolution, out: Tensor) -> None:
-    """PyTorch 在 meta 上不查转置卷积的通道数，2.6 也不查输入是不是比卷积核小。"""
-    empty = call.X.numel() and not out.numel()
-    if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
-        raise RuntimeError("输入的通道数或大小与卷积核不合")
+def _check(op: Any, args: tuple, out: Any) -> None:
+    """PyTorch 在 meta 上不查的：转置卷积的通道数，相乘的数值类型，缩小之后剩不剩；2.6 还有输入是不是比卷积核小。"""
+    if op is aten.convolution:
+        call = Convolution(*args)
+        empty = call.X.numel() and not out.numel()
+        if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
+            raise RuntimeError("输入的通道数或大小与卷积核不合")
+    elif op in UPSAMPLING and not out.numel():
+        raise RuntimeError("缩小之后一个像素也不剩")
+    if len(multiplied(op, args)) > 1:
+        raise RuntimeError("相乘的数值类型不同")
+
+
+def multiplied(op: Any, args: tuple) -> list[str]:
+    """相乘的几个张量的数值类型，如 "float32"：输入的在前，相同的只写一次；不是卷积或矩阵乘法就是空的。"""
+    if op in PRODUCTS:
+        args = *args[-2:], *args[:-2]  # 偏置写在最前
+    elif op is not aten.convolution:
+        return []
+    return [str(dtype).removeprefix("torch.") for dtype in dict.fromkeys(tensor.dtype for tensor in tensors(args))]
 
 
 def _try_empty(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -163,7 +177,7 @@ def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """meta 张量的这次运算，不必算也知道的结果；没有这样的捷径就是 NotImplemented。
 
     PyTorch 用 Python 推导这些运算的形状，每次约一毫秒，头一次还要多导入一秒；形状其实一看便知。
-    带关键字参数（如 dtype）的，让 PyTorch 自己推。
+    捷径只认平常的参数，真的算起来一定算得成；别的交给 PyTorch。带关键字参数（如 dtype）的，让 PyTorch 自己推。
     """
     shape = _SHAPES.get(op)
     if shape is None or kwargs:
@@ -177,47 +191,93 @@ def _meta(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) 
     return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
 
 
+def _usual(*tensors: Tensor) -> bool:
+    """都在 meta 上，小数，精度相同，连续：结果也就这样。不连续的，结果在内存里怎样排，PyTorch 才知道。"""
+    dtype = tensors[0].dtype
+    return dtype.is_floating_point and all(
+        each.is_meta and each.dtype == dtype and each.is_contiguous() for each in tensors)
+
+
 def _elementwise(X: Tensor, *_: Any) -> Any:
-    return _meta(X.shape, X) if X.is_floating_point() else NotImplemented
+    return _meta(X.shape, X) if _usual(X) else NotImplemented
 
 
 def _in_place(X: Tensor, *others: Any) -> Any:
     return X if X.is_floating_point() and not tensors(others) else NotImplemented
 
 
-def _broadcast(X: Tensor, Y: Any) -> Tensor:
-    return _meta(torch.broadcast_shapes(X.shape, getattr(Y, "shape", ())), X, torch.result_type(X, Y))
+def _broadcast(X: Tensor, Y: Any) -> Any:
+    if not isinstance(Y, Tensor):
+        return _meta(X.shape, X) if _usual(X) else NotImplemented
+    if not _usual(X, Y):
+        return NotImplemented
+    return _meta(X.shape if X.shape == Y.shape else torch.broadcast_shapes(X.shape, Y.shape), X)
 
 
-def _mean(X: Tensor, *dims: Any) -> Any:
-    return torch.sum(X, *dims) if X.is_floating_point() else NotImplemented
+def _mean(X: Tensor, dims: Any = None, keepdim: bool = False) -> Any:
+    last = X.dim()
+    if not dims or not all(-last <= dim < last for dim in dims) or not _usual(X):
+        return NotImplemented
+    gone = {dim % last for dim in dims}
+    if len(gone) < len(dims):
+        return NotImplemented
+    return _meta([1 if i in gone else side for i, side in enumerate(X.shape) if keepdim or i not in gone], X)
 
 
 def _convolve(*args: Any) -> Any:
     """平常的卷积；有一处不合，就让 PyTorch 来说。"""
-    X, weight, bias, *_, transposed, _, groups = Convolution(*args)
-    known = [each for each in (X, weight, bias) if each is not None]
-    if (transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * groups or len(weight) % groups
-            or (bias is not None and bias.shape != weight.shape[:1]) or len({each.dtype for each in known}) > 1
-            or not all(each.is_meta and each.is_contiguous() for each in known)):
+    call = Convolution(*args)
+    X, weight, bias = call.X, call.weight, call.bias
+    if (call.transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * call.groups
+            or len(weight) % call.groups or (bias is not None and bias.shape != weight.shape[:1])
+            or not _usual(X, weight, *() if bias is None else (bias,))):
         return NotImplemented
-    sides = [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
-             in zip(X.shape[2:], *window(aten.convolution, args), strict=True)]
-    return _meta([len(X), len(weight), *sides], X) if min(sides) > 0 and X.numel() else NotImplemented
+    sides = _sides(X, window(aten.convolution, args))
+    return _meta([len(X), len(weight), *sides], X) if X.numel() and min(len(weight), *sides) > 0 else NotImplemented
+
+
+def _sides(X: Tensor, sliding: Window) -> list[int]:
+    """窗口滑过最后几维之后的边长；放不下是零或负数。"""
+    return [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
+            in zip(X.shape[-len(sliding.kernel):], *sliding, strict=True)]
+
+
+def _max_pool(X: Tensor, *how: Any) -> Any:
+    shape = _pooled(X, window(aten.max_pool2d_with_indices, (X, *how)), *how[4:])
+    return (_meta(shape, X), _meta(shape, X, torch.int64)) if shape else NotImplemented
+
+
+def _average_pool(X: Tensor, *how: Any) -> Any:
+    shape = _pooled(X, window(aten.avg_pool2d, (X, *how)), *how[3:4])
+    return _meta(shape, X) if shape else NotImplemented
+
+
+def _pooled(X: Tensor, sliding: Window, ceil: bool = False) -> list[int] | None:
+    """平常的汇聚之后的形状；有一处不合，就让 PyTorch 来说。"""
+    usual = X.dim() == 4 and X.numel() and _usual(X) and not ceil and {*map(len, sliding)} == {2}
+    if not usual or not all(2 * pad <= kernel and step > 0 and apart > 0
+                            for kernel, step, pad, apart in zip(*sliding, strict=True)):
+        return None
+    sides = _sides(X, sliding)
+    return [*X.shape[:2], *sides] if min(sides) > 0 else None
 
 
 def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
-    return torch.mm(X, weight) if bias.shape == weight.shape[1:] else NotImplemented
+    fits = X.dim() == weight.dim() == 2 and X.shape[1] == len(weight) and bias.shape == weight.shape[1:]
+    same = X.is_meta and weight.is_meta and bias.dtype == X.dtype == weight.dtype  # 结果总是连续的，weight 却是转置来的
+    return _meta([len(X), weight.shape[1]], X) if fits and same else NotImplemented
 
 
-def _batch_norm(X: Tensor, *_: Any) -> tuple[Tensor, Tensor, Tensor]:
+def _batch_norm(X: Tensor, *_: Any) -> Any:
+    if not _usual(X) or not X.numel():
+        return NotImplemented
     statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
     return _meta(X.shape, X), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 
 def _cat(parts: list[Tensor], dim: int = 0) -> Any:
     shapes = [list(part.shape) for part in parts]
-    if len({(part.dim(), part.dtype) for part in parts}) > 1 or not -len(shapes[0]) <= dim < len(shapes[0]):
+    if not _usual(*parts) or len({*map(len, shapes)}) > 1 or not -len(shapes[0]) <= dim < len(shapes[0]):
         return NotImplemented
     total = sum(shape.pop(dim) for shape in shapes)
     if any(shape != shapes[0] for shape in shapes):
@@ -230,5 +290,6 @@ _SHAPES: dict[Any, Callable[..., Any]] = dict.fromkeys(
     (aten.relu, aten.sigmoid, aten.tanh, aten.gelu, aten.leaky_relu, aten.hardtanh, aten.hardswish, aten.hardsigmoid),
     _elementwise) | {
     aten.add: _broadcast, aten.mul: _broadcast, aten.mean: _mean, aten.cat: _cat, aten.addmm: _linear,
-    aten.convolution: _convolve, aten.native_batch_norm: _batch_norm,
+    aten.convolution: _convolve, aten.max_pool2d_with_indices: _max_pool, aten.avg_pool2d: _average_pool,
+    aten.native_batch_norm: _batch_norm,
     aten.bernoulli_: _in_place, aten.div_: _in_place}  # 后两个是暂退法

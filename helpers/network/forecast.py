@@ -124,4 +124,5 @@ def _saved(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
     with walking(net, depth=1, training=True, dtype=dtype) as walk, hooks:
         walk(shape)
         kept[storage_id(walk.image)] = walk.image.untyped_storage()
-        return [storage.nbytes() / shape[0] for key, storage in kept.items() if key not in walk.own]
+        own = walk.own
+        return [storage.nbytes() / shape[0] for key, storage in kept.items() if key not in own]

@@ -117,7 +117,7 @@ def _overwrite(args: tuple, out: Tensor, look: Look) -> Sight | None:
 
 def _where(mask: int) -> JoinRule:
     """按 args[mask] 挑选。"""
-    def rule(args: tuple, out: Tensor, look: Look) -> Sight:
+    def rule(args: tuple, out: Tensor, look: Look) -> Sight | None:
         total = _pointwise(tensors(args), out, look)
         seen = [_pointwise([X], out, look) if isinstance(X, Tensor) and look(X) else None for X in args]
         chooser = seen.pop(mask)
@@ -191,13 +191,14 @@ def _transpose_slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> S
 def _convolve(sight: Sight, args: tuple, out: Tensor) -> Sight:
     call = Convolution(*args)
     X, channels = call.X, call.X.dim() - len(call.stride) - 1
+    before = sight.each(lambda axis, _: axis.gathered() if call.groups == 1 else None, [channels])
+    slide = _transpose_slide if call.transposed else _slide
+    moved = slide(before, X, out, window(aten.convolution, args))
+    if moved.even or call.groups != 1 or X.dim() != 4:
+        return moved
     # 通道都相加，只剩批量和格子：各通道看得到的就一样了
     rows_and_columns = sight.along(2) and sight.along(3) and sight.alone(X.shape, lambda axis, _: axis).placed
-    even = call.groups == 1 and X.dim() == 4 and rows_and_columns
-    sight = sight.each(lambda axis, _: axis.gathered() if call.groups == 1 else None, [channels])
-    slide = _transpose_slide if call.transposed else _slide
-    moved = slide(sight, X, out, window(aten.convolution, args))
-    return moved._replace(even=moved.even or even)
+    return moved._replace(even=rows_and_columns)
 
 
 def _pool(op: Any) -> Rule:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from helpers.network.dispatch import POOLS, PRODUCTS, Convolution, aten, tensors, window
+from helpers.network.dispatch import POOLS, PRODUCTS, Convolution, aten, multiplied, tensors, window
 from helpers.network.layer import Layer, Shape
 from helpers.network.sizes import Sizes
 
@@ -22,6 +22,7 @@ _SENTENCES = {
     "features": ("它要最后一维是 {want}", "把 in_features 改成 {have}"),
     "view": ("view 要每个样本有 {want} 个数，来的是 {have} 个", "把 {want} 改成 {have}，或者换成 nn.Flatten()"),
     "reshape": ("view 要排成 {want}，来的一共是 {have} 个数", "让这几个数的积等于 {have}"),
+    "dtypes": ("{have} 和 {want} 不能相乘", "先换成同一种数，如 X.to(torch.{want})"),
     "norm": ("它要 {want} 个通道", "把 num_features 改成 {have}"),
     "shapes": ("{have} 合不起来", "让它们的通道数、高和宽一致"),
     "other": ("{have}", "照这句话检查这一层"),
@@ -40,8 +41,9 @@ class Fault:
 
     kind: "channels" 卷积的通道数不合，"empty" 通道是 0 个，"dims" 来的不是图像，"window" 输入比窗口小，
         "flatten" 全连接层前面没有展平，"features" 全连接层的输入个数不合，"view" 展平的个数不合，
-        "reshape" 别的形状排不成，"norm" 规范化的通道数不合，"shapes" 几个形状合不起来，"other" 别的，照 PyTorch 说。
-    have, want: 来的和要的，个数或者形状；合不起来的几个形状都在 have 里。
+        "reshape" 别的形状排不成，"norm" 规范化的通道数不合，"dtypes" 相乘的数值类型不同，"shapes" 几个形状合不起来，
+        "other" 别的，照 PyTorch 说。
+    have, want: 来的和要的，个数、形状或者数值类型；合不起来的几个形状都在 have 里。
     direction: 输入 "small"（太小）还是 "large"（太大）；说不准是 None。
     """
 
@@ -55,7 +57,7 @@ class Fault:
         """换一个边长，也许就走得通。"""
         if self.kind == "shapes":
             return len({shape[2:] for shape in self.have}) > 1
-        return self.kind not in ("channels", "empty", "dims", "flatten", "norm")
+        return self.kind not in ("channels", "empty", "dims", "flatten", "norm", "dtypes")
 
     @property
     def symptom(self) -> str:
@@ -125,6 +127,8 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
     shapes = [tuple(tensor.shape) for tensor in tensors(args)]
     if isinstance(module, _ON_IMAGES) and len(came) not in (3, 4):
         return Fault("dims", len(came), 4)
+    if len(kinds := multiplied(op, args)) > 1:
+        return Fault("dtypes", *kinds[:2])
     if op is aten.convolution and (fault := _convolution(Convolution(*args))):
         return fault
     if op is aten.reflection_pad2d or (op in POOLS and _too_small(op, args)):

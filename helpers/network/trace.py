@@ -66,7 +66,7 @@ def trace(net: nn.Module, shape: Sequence[int], depth: int = 1) -> Trace:
             if error.fault.sized and len(shape) == 4:  # 别的形状没有边长可说
                 error.sizes = find_sizes(walk, shape, tried_to(shape))
             raise
-    return Trace(meter.layers, sum(p.numel() for p in net.parameters()), meter.macs)
+    return Trace(meter.layers, walk.params, meter.macs)
 
 
 def tried_to(shape: Sequence[int]) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.arguments import between, brief, instance, whole
-from helpers.network.borrow import Loan, hooked, rewinding
+from helpers.network.borrow import Loan, hooked, parameters, rewinding, submodules
 from helpers.network.dispatch import PRODUCTS, Convolution, Watcher, aten, first_tensor, storage_id
 from helpers.network.layer import Layer, Shape
 from helpers.network.receptive_field import Tracker
@@ -33,8 +33,9 @@ def walking(net: nn.Module, depth: int, *, training: bool = False,
 def _network(net: nn.Module) -> nn.Module:
     """看得到里面的网络；torch.compile 过的，是编译之前的那个。"""
     instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
-    for name, module in net.named_modules():
+    for module in submodules(net):
         if isinstance(module, torch.jit.ScriptModule):
+            name = next(name for name, each in net.named_modules() if each is module)
             where = f"第 {name} 层" if name else "这个网络"
             raise TypeError(f"{where}是 torch.jit 编译过的，看不到里面的运算；请用编译之前的网络。")
     inner = getattr(net, "_orig_mod", net)
@@ -53,15 +54,16 @@ def checked_shape(shape: Sequence[int]) -> Shape:
 
 
 class Walk:
-    """一个借来的网络，可以走许多趟。image: 上一趟的输入；own: 上一趟里网络自己的张量，它们的存储的号码。"""
+    """一个借来的网络，可以走许多趟。params: 有多少个参数；image: 上一趟的输入。"""
 
     image: Tensor
-    own: set[int]
 
     def __init__(self, net: nn.Module, depth: int, loan: Loan, training: bool, dtype: torch.dtype | None):
         self.net, self.loan, self.training = net, loan, training
         self.names = {module: name or type(module).__name__ for name, module in _frontier(net, "", depth)}
-        owned = [*net.parameters(), *net.buffers()]
+        owned = parameters(net)
+        self.params = sum(p.numel() for p in owned)
+        owned += [buffer for module in loan.modules for buffer in module._buffers.values() if buffer is not None]
         self.home = owned[0].device if owned else torch.device("cpu")
         self.dtype = dtype or next((tensor.dtype for tensor in owned if tensor.is_floating_point()), None)
         self.cast = dtype
@@ -91,9 +93,15 @@ class Walk:
         """网络回到刚借来的样子。"""
         self.loan.reset()
 
+    @property
+    def own(self) -> set[int]:
+        """上一趟里网络自己的张量，它们的存储的号码。"""
+        return {storage_id(twin) for twin in self.loan.twins.values() if isinstance(twin, Tensor)}
+
     def zeros(self, shape: Shape) -> Tensor:
         """这个形状的输入。"""
-        return torch.zeros(shape, dtype=self.dtype, device=self.device)
+        make = torch.empty if self.on_meta else torch.zeros  # 在 meta 上没有数值，造零却慢几倍
+        return make(shape, dtype=self.dtype, device=self.device)
 
     def plain(self, shape: Shape) -> Plain:
         """同上，只说是什么样的，不造出来；在 meta 上走时用。"""
@@ -121,7 +129,6 @@ class Walk:
 
     def _run(self, shape: Shape) -> "Meter":
         self.reset()
-        self.own = {storage_id(twin) for twin in self.loan.twins.values() if isinstance(twin, Tensor)}
         with rewinding(self.home) as remember:
             meter = Meter(remember, self.clear)
             try:
@@ -187,7 +194,7 @@ class Meter(Watcher):
     def leave(self, name: str, module: nn.Module, output: Any) -> None:
         """一层返回了，记一行。"""
         call = self._open.pop()
-        fresh = {id(p): p.numel() for p in module.parameters() if id(p) not in self._counted}
+        fresh = {id(p): p.numel() for p in parameters(module) if id(p) not in self._counted}
         self._counted.update(fresh)
         field = self.fields.field(first_tensor(output) if self._known else None)
         self.layers.append(Layer(name, type(module).__name__, call.in_shape, _shape(output), sum(fresh.values()),

@@ -1,5 +1,6 @@
-"""捷径得出的与 PyTorch 自己在 meta 上推导的相同：形状、精度，或者同样拒绝。"""
+"""捷径得出的与 PyTorch 自己在 meta 上推导的相同：形状、在内存里怎样排、精度，或者同样拒绝。"""
 
+from functools import partial
 from itertools import product
 
 import pytest
@@ -19,9 +20,9 @@ def meta(*shape, dtype=torch.float32):
 
 
 def outcome(run):
-    """结果的形状和精度；拒绝了就是 None。"""
+    """结果的形状、步长和精度；拒绝了就是 None。"""
     try:
-        return [(tuple(tensor.shape), tensor.dtype) for tensor in tensors(run())]
+        return [(tuple(tensor.shape), tensor.stride(), tensor.dtype) for tensor in tensors(run())]
     except (RuntimeError, IndexError, TypeError, ValueError):
         return None
 
@@ -39,8 +40,46 @@ def test_activations_and_means(dtype):
     X = meta(2, 3, 4, 5, dtype=dtype)
     ran = [same(lambda f=f: f(X)) for f in ACTIVATIONS]
     ran += [same(lambda dims=dims, options=options: X.mean(dims, **options)) for dims, options in product(
-        (None, 1, -1, (2, 3), (-1, 0), 7), ({}, {"keepdim": True}, {"dtype": torch.float64}, {"dtype": torch.int32}))]
+        (None, 1, -1, (2, 3), (-1, 0), (), (1, 1), (3, -1), -5, 4),
+        ({}, {"keepdim": True}, {"dtype": torch.float64}, {"dtype": torch.int32}))]
     assert sum(ran) > 10
+
+
+LAYOUTS = {
+    "turned": lambda X: X.permute(0, 2, 3, 1), "channels_last": lambda X: X.to(memory_format=torch.channels_last),
+    "every_other": lambda X: X[:, :, ::2], "expanded": lambda X: X[:, :1].expand(X.shape), "one": lambda X: X[:1, :1],
+    "empty": lambda X: X[:, :0]}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_memory_layouts(layout):
+    """输出在内存里怎样排，也与 PyTorch 的一样：后面的 view 走不走得通，要看它。"""
+    X = layout(meta(2, 4, 6, 8))
+    norm, conv = (kind(X.shape[1], *more, device="meta").eval() for kind, more in (
+        (nn.BatchNorm2d, ()), (nn.Conv2d, (2, 1))))
+    ran = [same(run) for run in (
+        *(lambda f=f: f(X) for f in ACTIVATIONS), *(lambda dims=dims, keep=keep: X.mean(dims, keepdim=keep)
+                                                    for dims, keep in product((1, 2, (2, 3)), (False, True))),
+        *(lambda Y=Y: X + Y for Y in (X, 2, meta(*X.shape), meta(), meta(X.shape[-1]), meta(X.shape[1], 1, 1))),
+        *(lambda Y=Y: Y * X for Y in (X, meta(*X.shape), meta(X.shape[-1]), meta(2, 1, 1, 1, 1))),
+        *(lambda dim=dim: torch.cat([X, meta(*X.shape), X], dim) for dim in range(4)),
+        lambda: torch.cat([X, X], 1), lambda: norm(X), lambda: conv(X), lambda: F.max_pool2d(X, 2),
+        lambda: F.avg_pool2d(X, 2), lambda: F.dropout(X), lambda: F.linear(X[0, 0], meta(3, X.shape[-1]), meta(3)))]
+    assert sum(ran) > 20
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("kernel", [1, 2, 3, (2, 3), 7])
+def test_pools(kernel, dtype):
+    inputs = [meta(*shape, dtype=dtype) for shape in ((2, 3, 6, 7), (3, 6, 7), (0, 3, 6, 7), (2, 0, 6, 7), (6, 7))]
+    ran = []
+    for stride, padding, ceil, X in product((None, 1, 2, (3, 2)), (0, 1, (0, 1), 3), (False, True), inputs):
+        how = {"kernel_size": kernel, "stride": stride, "padding": padding, "ceil_mode": ceil}
+        ran += [same(partial(F.max_pool2d, X, dilation=dilation, return_indices=True, **how))
+                for dilation in (1, 2, (1, 3), 0)]
+        ran += [same(partial(F.avg_pool2d, X, **how, **options))
+                for options in ({}, {"count_include_pad": False}, {"divisor_override": 3})]
+    assert 50 < sum(ran) < len(ran)
 
 
 @pytest.mark.parametrize("left, right", list(product(DTYPES, DTYPES)))
@@ -52,6 +91,25 @@ def test_sums_products_and_joins(left, right):
         lambda Y=Y: torch.mul(X, Y, out=meta(2, 3, 4, dtype=torch.float64)), lambda Y=Y: X.clone().div_(Y),
         *(lambda Y=Y, dim=dim: torch.cat([X, Y, X], dim) for dim in (-4, -3, -2, 0, 1, 2, 3)))]
     assert 20 < sum(ran) < len(ran)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 6, 6), (2, 0, 6, 6), (2, 4, 0, 6), (2, 4, 6, 0)])
+def test_empty_images_end_as_they_really_do(shape):
+    """空的张量在 meta 上与真的算起来一样：形状，或者同样拒绝。"""
+    def run(make):
+        X, weight, norms = make(shape), make((3, shape[1], 3, 3)), [make(shape[1:2]) for _ in range(4)]
+        return [outcome(each) for each in (
+            *(lambda f=f: f(X) for f in ACTIVATIONS),
+            *(lambda dims=dims: X.mean(dims) for dims in (1, (2, 3), (0, -1))),
+            *(lambda others=others: torch.cat([X, *others], 1) for others in ([X], [make((2, 4, 6, 6))])),
+            lambda: X + X, lambda: X * make((6,)), lambda: X + make(()), lambda: F.dropout(X),
+            lambda: F.conv2d(X, weight), lambda: F.conv2d(X, weight[:0]), lambda: F.conv2d(X, weight, padding=3),
+            lambda: F.max_pool2d(X, 2), lambda: F.avg_pool2d(X, 2), lambda: F.avg_pool2d(X, 2, padding=1),
+            lambda: F.batch_norm(X, *norms), lambda: F.batch_norm(X, *norms, training=True),
+            lambda: F.linear(X.flatten(1), make((3, X[:1].numel())), make((3,))))]
+    really = run(torch.zeros)
+    with Watcher():
+        assert run(lambda shape: meta(*shape)) == really
 
 
 def test_cat_skips_empty_vectors_as_pytorch_does():
@@ -70,6 +128,9 @@ def test_cat_is_refused_in_the_words_of_pytorch(parts, dim):
 
 @pytest.mark.parametrize("features, width", list(product((4, 5), (3, 6))))
 def test_linear(features, width):
+    for X in (meta(4), meta(2, 2, 4)):
+        assert same(partial(F.linear, X, meta(3, 4), meta(width))) == (width == 3)
+    assert same(lambda: torch.addmm(meta(2, 3), meta(2, 4), meta(4, 3)))
     assert same(lambda: F.linear(meta(2, features), meta(3, 4), meta(width))) == ((features, width) == (4, 3))
 
 
@@ -100,12 +161,27 @@ def test_convolutions(kernel, stride, padding, dilation):
         assert F.conv2d(*for_last, **how).stride() == expected
 
 
+@pytest.mark.parametrize("multiply", [
+    lambda X, W: X @ W, lambda X, W: F.linear(X, W), lambda X, W: F.linear(X, W, W[0]),
+    lambda X, W: F.linear(X, X, W[0]), lambda X, W: torch.bmm(X[None], W[None]),
+    lambda X, W: torch.baddbmm(X[None], W[None], W[None]),
+    lambda X, W: F.conv_transpose2d(X[None, None], W[None, None])])
+@pytest.mark.parametrize("dtype", DTYPES[1:])
+def test_products_of_two_dtypes_that_meta_lets_pass_are_refused(multiply, dtype):
+    with pytest.raises(RuntimeError):
+        multiply(torch.ones(3, 3), torch.ones(3, 3, dtype=dtype))
+    with Watcher():
+        assert outcome(lambda: multiply(meta(3, 3), meta(3, 3, dtype=dtype))) is None
+        assert outcome(lambda: multiply(meta(3, 3), meta(3, 3)))
+
+
 def test_convolutions_that_meta_lets_pass_are_refused():
     X, kernel = meta(1, 6, 4, 4), meta(8, 4, 3, 3)
     with Watcher():
         assert outcome(lambda: F.conv_transpose2d(X, kernel)) is None
         assert outcome(lambda: F.conv2d(X, meta(8, 6, 5, 5))) is None
-        assert outcome(lambda: F.conv_transpose2d(meta(1, 8, 4, 4), kernel)) == [((1, 4, 6, 6), torch.float32)]
+        grown, = outcome(lambda: F.conv_transpose2d(meta(1, 8, 4, 4), kernel))
+        assert grown[0] == (1, 4, 6, 6)
 
 
 class Recorder(Watcher):

@@ -66,6 +66,9 @@ CONV = nn.Conv2d(1, 6, 3)
     ([nn.Conv2d(1, 4, 3), Op("X.view(1, 4, 25)")], Fault("reshape", 144, (1, 4, 25), "large"), "积等于 144"),
     *(([nn.Flatten(), layer], Fault("dims", 2, 4), "展平之前") for layer in (
         nn.Conv2d(1, 6, 5), nn.MaxPool2d(2), nn.AvgPool2d(2), nn.AdaptiveMaxPool2d(2), nn.BatchNorm2d(64))),
+    *(([Op("X.double()"), layer], Fault("dtypes", "float64", "float32"), "X.to(torch.float32)") for layer in (
+        nn.Linear(8, 8), nn.Linear(8, 8, bias=False), nn.ConvTranspose2d(1, 2, 3),
+        Op("X @ X.new_ones(8, 8).float()"))),
     ([nn.ReflectionPad2d(8)], Fault("window", (1, 1, 8, 8), (8, 8, 8, 8), "small"), "减小窗口"),
 ])
 def test_each_kind_of_mistake_gets_its_own_remedy(layers, fault, remedy):
