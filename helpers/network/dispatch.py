@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
@@ -138,6 +139,8 @@ class Watcher(TorchDispatchMode):
             _try_empty(func, args, kwargs)
             out = func(*args, **kwargs)
             _check(op, args, out)
+            if op is aten.convolution and out.is_meta and _channels_last(*args[:2]):  # 在 meta 上不管这个
+                out = _meta(out.shape, out, order=torch.channels_last)
         self.watch(op, args, kwargs, out)
         self.running = None
         return out
@@ -186,9 +189,10 @@ def _shortcut(op: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     return shape(*args) if first is not None and first.is_meta else NotImplemented
 
 
-def _meta(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-    """一个 meta 张量。new_empty、empty_like 在 meta 上也用 Python 推导，慢一倍多。"""
-    return torch.empty(shape, dtype=dtype or like.dtype, device="meta")
+def _meta(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None,
+          order: torch.memory_format = torch.contiguous_format) -> Tensor:
+    """一个 meta 张量，在内存里照 order 排。new_empty、empty_like 在 meta 上也用 Python 推导，慢一倍多。"""
+    return torch.empty(shape, dtype=dtype or like.dtype, device="meta", memory_format=order)
 
 
 def _usual(*tensors: Tensor) -> bool:
@@ -196,6 +200,13 @@ def _usual(*tensors: Tensor) -> bool:
     dtype = tensors[0].dtype
     return dtype.is_floating_point and all(
         each.is_meta and each.dtype == dtype and each.is_contiguous() for each in tensors)
+
+
+def _channels_last(*tensors: Tensor) -> bool:
+    """有一个张量在内存里通道排在最后：卷积的输入或权重这样，输出也就这样。"""
+    last = torch.channels_last
+    return any(suggest_memory_format(each) is last for each in tensors if each.dim() == 4 and (
+        not each.is_contiguous() or each.is_contiguous(memory_format=last)))  # 先问 C++ 的，快得多
 
 
 def _elementwise(X: Tensor, *_: Any) -> Any:
@@ -230,7 +241,7 @@ def _convolve(*args: Any) -> Any:
     X, weight, bias = call.X, call.weight, call.bias
     if (call.transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * call.groups
             or len(weight) % call.groups or (bias is not None and bias.shape != weight.shape[:1])
-            or not _usual(X, weight, *() if bias is None else (bias,))):
+            or not _usual(X, weight, *() if bias is None else (bias,)) or _channels_last(X, weight)):
         return NotImplemented
     sides = _sides(X, window(aten.convolution, args))
     return _meta([len(X), len(weight), *sides], X) if X.numel() and min(len(weight), *sides) > 0 else NotImplemented
@@ -269,10 +280,11 @@ def _linear(bias: Tensor, X: Tensor, weight: Tensor) -> Any:
 
 
 def _batch_norm(X: Tensor, *_: Any) -> Any:
-    if not _usual(X) or not X.numel():
+    if not X.is_floating_point() or not X.numel():
         return NotImplemented
     statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
-    return _meta(X.shape, X), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
+    order = torch.contiguous_format if X.is_contiguous() else suggest_memory_format(X)
+    return _meta(X.shape, X, order=order), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 
 def _cat(parts: list[Tensor], dim: int = 0) -> Any:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from support.networks import messy_networks, networks
+from support.networks import Op, messy_networks, networks
 from support.probe import check_field, run
 from support.snapshot import snapshot
 from torch import nn
@@ -67,6 +67,25 @@ def test_a_borrowed_network_comes_back_bit_for_bit(case):
         except ValueError as error:  # 走不通也要还
             assert re.search("[一-鿿]", str(error))
         assert snapshot(net) == before
+
+
+LAYOUTS = ["X.mT", "X.permute(0, 2, 3, 1)", "X.transpose(0, 1)", "X[:, :, ::2]", "X[:, 1:]", "X[:, :1].expand(X.shape)",
+           "X.contiguous()", "X.to(memory_format=torch.channels_last)", "X.relu()", "X.sigmoid()", "X + 1",
+           "X + X.contiguous()", "X * X.mean(1, keepdim=True)", "X * X.mean()", "X.mean(2, keepdim=True)",
+           "torch.cat([X, X], 1)", "torch.cat([X, X.contiguous()], 2)", "F.max_pool2d(X, 2)", "F.avg_pool2d(X, 2)",
+           "F.conv2d(X, X.new_ones(2, X.shape[1], 1, 1))", "F.batch_norm(X, *X.new_ones(2, X.shape[1]))",
+           "F.linear(X, X.new_ones(2, X.shape[3]), X.new_ones(2))", "F.dropout(X)"]
+
+
+@given(st.lists(st.sampled_from(LAYOUTS), max_size=4), st.sampled_from(["X.view(-1)", "X.view(X.shape[0], -1)"]))
+def test_a_view_works_exactly_where_memory_allows(texts, view):
+    net, shape = nn.Sequential(*map(Op, [*texts, view])), (2, 4, 4, 6)
+    out = run(net, torch.zeros(shape))
+    if out is not None:
+        assert trace(net, shape)[-1].out_shape == out.shape
+    else:
+        with pytest.raises(ShapeError):
+            trace(net, shape)
 
 
 ODD = st.recursive(

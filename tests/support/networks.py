@@ -114,7 +114,8 @@ def pointwise(draw, shape):
         lambda: Op("F.linear(X.flatten(2).mT, self.shift).mT.unflatten(2, X.shape[2:])", (2, channels)),
         *ops("X / X.norm(dim=1, keepdim=True)", "X.transpose(0, 1).contiguous().transpose(0, 1)",
              "X.amax(1, keepdim=True)", "torch.where(X > 0, X, 0.1 * X)", "X.unsqueeze(1).squeeze(1)",
-             "torch.stack([X, X], 2).flatten(1, 2)",
+             "torch.stack([X, X], 2).flatten(1, 2)", "torch.zeros_like(X).copy_(X)",
+             "X.relu().copy_(torch.ones_like(X)) + X", "torch.ones_like(X).fill_(X.mean()) * X",
              "X.repeat(1, 2, 1, 1)", "F.pad(X, (0, 0, 0, 0, 0, 2))"),
         *([*halves, lambda: nn.ChannelShuffle(2)] if channels % 2 == 0 else [])])
 
