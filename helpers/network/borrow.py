@@ -102,7 +102,7 @@ class Loan:
                              for twin in [*self.twins.values(), *self._empty] if isinstance(twin, dict | list | deque)]
 
     def _twin(self, value: Any) -> Any:
-        """替身；不会变的不用。"""
+        """一个值的替身；不会变的，就是它自己。"""
         return self._copy(value) if _changes(value) else value
 
     def _copy(self, value: Any) -> Any:
@@ -122,7 +122,7 @@ class Loan:
         if kind is tuple:
             items = tuple(map(self._twin, value))
             return value if all(map(lambda a, b: a is b, items, value)) else items
-        if kind is dict:
+        if kind is dict:  # 每个模块好几个，copy.copy 慢
             return {}
         if kind in _MAPS or kind in _LISTS:
             twin = copy.copy(value)
@@ -165,6 +165,7 @@ def _like(tensor: Tensor, twin: Tensor) -> Tensor:
 
 
 def _switches_as_usual(module: nn.Module) -> bool:
+    """train() 和 eval() 只改 training 这一项。"""
     kind = type(module)
     return kind.train is nn.Module.train and kind.__setattr__ is nn.Module.__setattr__
 
