@@ -104,7 +104,7 @@ def train(bench: Bench) -> None:
 
 
 def learning(bench: Bench) -> None:
-    """学到的一样：20 步的损失；LeNet 的全部配方各训练一次。"""
+    """算的一样：20 步的损失；LeNet 的全部配方各训练一次。"""
     for section in NETWORKS:
         found = bench.ask(cells.TRAIN, f"trajectories({section!r})")
         worst = max(abs(a - b) for a, b in zip(found["ours"], found["d2l"], strict=True))

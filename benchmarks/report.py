@@ -79,16 +79,17 @@ def report(content: dict[str, Any]) -> str:
               for row in rows(readings, ["ours", *extra], when)]
     slow = [1000 * max(times["ours"]) for times in readings["slider"].values()]
     worst = max(value for each in readings["learning"].values() for value in each.get("difference", []))
-    accuracies = "、".join(f"{side} {found[0]['test_acc']:.3f}"
+    sides = {"ours": "这里", "float32": "这里的 float32"}
+    accuracies = "，".join(f"{sides.get(side, side)} {found[0]['test_acc']:.3f}"
                           for side, found in readings["learning"]["10 epochs 7.1"].items())
-    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet，95 % 的移动）：至多 {max(slow):.0f} ms{when('slider')}。"
+    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet）：95 % 的移动在 {max(slow):.0f} ms 以内{when('slider')}。"
               f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒"
               f"{when('import')}。"
               + (f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒{when('book')}。"
                  if "book" in readings else ""),
               *([seen(readings["view"]) + when("view") + "。"] if "view" in readings else []),
-              f"学到的一样：七个网络、float32，20 步的损失与 d2l 相差至多 {worst:.1e}；"
-              f"LeNet 按书上的配方训练 10 轮，测试精度 {accuracies}。"]
+              f"算的一样：七个网络、float32，20 步的损失与 d2l 相差至多 {worst:.1e}；"
+              f"LeNet 按书上的配方各训练一次，测试精度 {accuracies}。"]
     return "\n".join(lines)
 
 

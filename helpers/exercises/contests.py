@@ -39,7 +39,11 @@ class Contest(Exercise):
     slow: bool = False
 
     kind = "实验"
-    stub = "answer = ...  # (结论, 前一组的 Trials, 后一组的 Trials)；自己做：from helpers import trials"
+
+    def __post_init__(self) -> None:
+        first, second = self.arms
+        self.stub = ("answer = ...  # 自己做：from helpers import trials\n"
+                     f"# (结论, 「{first}」的 Trials, 「{second}」的 Trials)；结论是数大的那一组的名字，或者 \"{UNDECIDED}\"")
 
     def answer(self) -> tuple[str, Trials, Trials]:
         """记录过的一次，和它的结论。"""

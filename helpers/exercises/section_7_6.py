@@ -63,7 +63,7 @@ FOUR_EACH = Mistake("four_each", "每级放了 4 个块；34 层是 3、4、6、
 EIGHTEEN = Mistake("eighteen", "这是 ResNet-18 的参数。")
 NO_SHORTCUT = Mistake("no_shortcut", "漏了捷径上的 1×1 卷积：换级的三个块各有一个。")
 ALL_SHORTCUTS = Mistake("all_shortcuts", "每个块的捷径都放了 1×1 卷积；只有形状变了的块才要。")
-DOUBLED = Mistake("doubled", "把 ResNet-18 的翻了一倍；茎和最后的全连接层不变，各级的块数也不是都翻倍。")
+DOUBLED = Mistake("doubled", "把 ResNet-18 的翻了一倍；开头和最后的全连接层不变，各级的块数也不是都翻倍。")
 
 
 def _shortcuts(net: nn.Module) -> int:
@@ -89,7 +89,7 @@ RESNET34 = Number(
     hints=("`stage` 只放两个块；写一个循环，每级放 `count` 个。",
            "每级的第一个块负责换通道数和步幅（第一级除外），其余的 `Residual(c, c)`。",
            "`Residual(before, after, stride=2 if i == 0 and after > 64 else 1)`，再 `before = after`。"),
-    explanation="只有每级第一个块的捷径上有 1×1 卷积；其余的块形状不变，捷径是一条线。",
+    explanation="只有第二、三、四级的第一个块，捷径上有 1×1 卷积；其余的块形状不变，捷径是一条线。",
     covers=("7.6.2",),
     code=_DEEPER + '\nanswer = sum(p.numel() for p in resnet((3, 4, 6, 3)).parameters())',
     parts=lambda: pieces(_resnet34(), (1, 1, 96, 96)),

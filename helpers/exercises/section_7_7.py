@@ -210,7 +210,7 @@ MEMORY = Number(
     question="输入从 96×96 换成 224×224，一批图存下的激活（`forecast(…).activations`）变成几倍？差不到百分之二就行。",
     hints=("激活的大小与像素数成正比，通道数不变。", "像素数变成 (224 / 96)² 倍。", "2.33 的平方。"),
     explanation="激活与像素数成正比：(224 / 96)² ≈ 5.44 倍。\n"
-                "DenseNet 存得多，是因为每次连结都又存一份；重新算一遍（检查点）可以省内存，不用换框架。",
+                "DenseNet 存得多，是因为每次连结都又存两份；重新算一遍（检查点）可以省内存，不用换框架。",
     covers=("7.7.3",),
     code='import torch\nfrom helpers import forecast, load\n\nnet = load("7.7").densenet()\n'
          'large, small = (forecast(net, (1, 1, n, n), 64, dtype=torch.float32).activations for n in (224, 96))\n'

@@ -1,6 +1,7 @@
 """同一件事用几个种子各做一次：平均、区间，两边分不分得出高下。"""
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +11,7 @@ from helpers.arguments import brief, whole
 
 CONFIDENCE = 0.95
 _HUGE = 1e150  # 再大，平方就溢出，算不出标准差
+_BESIDE = re.compile("(?<=[一-鿿])(?=[0-9A-Za-z])|(?<=[0-9A-Za-z])(?=[一-鿿])")  # 汉字与数字、字母相邻：空一格
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Difference:
         if self.larger is None:
             return f"看不出：{first} − {second} = {self.mean:+.3g}（{tail}）" + "，区间里有 0" * (len(self.values) > 1)
         winner, loser = (first, second) if self.larger == 0 else (second, first)
-        return f"{winner}比{loser}大 {abs(self.mean):.3g}：{first} − {second} = {self.mean:+.3g}（{tail}）"
+        larger = _BESIDE.sub(" ", f"{winner}比{loser}大")
+        return f"{larger} {abs(self.mean):.3g}：{first} − {second} = {self.mean:+.3g}（{tail}）"
 
     def __str__(self) -> str:
         return self.describe("前者", "后者")

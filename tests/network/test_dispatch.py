@@ -67,7 +67,7 @@ def test_memory_layouts(layout):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kernel", [1, 2, 3, (2, 3), 7])
+@pytest.mark.parametrize("kernel", [1, 2, 3, (2, 3), (2,), 7])
 def test_pools(kernel, dtype):
     inputs = [meta(*shape, dtype=dtype) for shape in ((2, 3, 6, 7), (3, 6, 7), (0, 3, 6, 7), (2, 0, 6, 7), (6, 7))]
     ran = []
