@@ -82,7 +82,8 @@ def report(content: dict[str, Any]) -> str:
     sides = {"ours": "这里", "float32": "这里的 float32"}
     accuracies = "，".join(f"{sides.get(side, side)} {found[0]['test_acc']:.3f}"
                           for side, found in readings["learning"]["10 epochs 7.1"].items())
-    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet）：95 % 的移动在 {max(slow):.0f} ms 以内{when('slider')}。"
+    lines += ["", f"滑块到形状表（VGG-11、GoogLeNet、DenseNet）：95 % 的移动在 {max(slow):.0f} ms 以内"
+              f"{when('slider')}。"
               f"在 torch、matplotlib、ipywidgets 之外导入 helpers：{max(readings['import']['import']['ours']):.2f} 秒"
               f"{when('import')}。"
               + (f"`make book`：{readings['book']['book']['ours'][-1]:.0f} 秒{when('book')}。"

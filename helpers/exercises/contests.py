@@ -43,7 +43,8 @@ class Contest(Exercise):
     def __post_init__(self) -> None:
         first, second = self.arms
         self.stub = ("answer = ...  # 自己做：from helpers import trials\n"
-                     f"# (结论, 「{first}」的 Trials, 「{second}」的 Trials)；结论是数大的那一组的名字，或者 \"{UNDECIDED}\"")
+                     f"# (结论, 「{first}」的 Trials, 「{second}」的 Trials)；结论是数大的那一组的名字，"
+                     f'或者 "{UNDECIDED}"')
 
     def answer(self) -> tuple[str, Trials, Trials]:
         """记录过的一次，和它的结论。"""

@@ -194,7 +194,8 @@ NORM_CONTEST = Contest(
              "小的试法：一个 Inception 块、14×14 的 1,000 张图、3 轮，五个种子；看不出也是结论。",
     hints=("卷积和 ReLU 之间插 `nn.BatchNorm2d`。", "两组用同样的种子，`first.versus(second)`。",
            "没有规范化的只训练 3 轮多半还没有起步。"),
-    explanation="同样的轮数，有规范化的走得更远；这个网络浅，又用 Kaiming，信号本来就不逐层变弱，原因没有量。标签平滑、残差连接也可以这样各做一组。",
+    explanation="同样的轮数，有规范化的走得更远；这个网络浅，又用 Kaiming，信号本来就不逐层变弱，原因没有量。"
+                "标签平滑、残差连接也可以这样各做一组。",
     covers=("7.4.1",),
     arms=("有规范化", "没有规范化"), quantity="测试精度", slow=True,
     code='''import torch

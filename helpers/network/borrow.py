@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from helpers.network.dispatch import ATOMS
+from helpers.network.dispatch import ATOMS, Watcher
 
 _MAPS = {dict, OrderedDict, defaultdict, Counter}
-_LISTS = {list, deque}
-_STATES = {set, bytearray, np.ndarray, np.random.Generator, np.random.RandomState, random.Random}  # 里面没有张量
+_LISTS = {list, deque, set}
+_STATES = {bytearray, np.ndarray, np.random.Generator, np.random.RandomState, random.Random, torch.Generator}
 # 一个模块的 __dict__，其中该有的内容，和里面运行时要换上替身的
 _Attributes = tuple[dict[str, Any], dict[str, Any], list[tuple[str, Any]]]
 
@@ -24,7 +24,7 @@ _Attributes = tuple[dict[str, Any], dict[str, Any], list[tuple[str, Any]]]
 class Loan:
     """借来运行的网络：运行时用的是替身，离开 with 后每个模块的每个属性都是原来的，一个也没有动过。
 
-    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块，它空着的钩子之类用后倒空；
+    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块，它的钩子之类用后复原；
     forward 里新建的层、挂上的钩子、追加的记录，都落在替身上。别的对象不另存。
     Lazy 层运行一次就变成别的类，还不了原：抛出 ValueError。
     """
@@ -36,7 +36,7 @@ class Loan:
         self._modes = [module.training for module in self.modules]
         self._usual = all(map(_switches_as_usual, self.modules))
         self._original: list[_Attributes] = []
-        self._empty: list[Any] = []  # 每个模块空着的钩子之类：不换，用后倒空
+        self._kept: list[tuple[Any, Any]] = []  # 每个模块的钩子之类：不换，用后复原；(它, 原来的内容)
         self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
         self._survey([net], set())
 
@@ -61,8 +61,8 @@ class Loan:
         for name, value in contents.items():
             if type(value) in ATOMS:
                 continue
-            if name in _TORCHS_OWN and not value:
-                self._empty.append(value)
+            if name in _TORCHS_OWN and (not value or name not in _HOLDING):  # 取下钩子的把手，认得的是这一个
+                self._kept.append((value, copy.copy(value)))
             elif _changes(value):
                 lent.append((name, value))
                 inside.append(value)
@@ -83,23 +83,25 @@ class Loan:
             attributes.update(contents)
             for name, value in lent:
                 attributes[name] = self._copy(value)
-        self._clear()
+        self._restore()
         if self._usual:  # 同 net.train，不经过每个模块的 __setattr__
             for module in self.modules:
                 vars(module)["training"] = self.training
         else:
             self.net.train(self.training)
 
-    def _clear(self) -> None:
-        for own in self._empty:
-            if own:
+    def _restore(self) -> None:
+        for own, contents in self._kept:
+            if own or contents:
                 own.clear()
+                own.update(contents)
 
     def signature(self) -> list[Any]:
         """此刻每个模块有哪些属性，列表和字典里有什么；前后相同，就是没有人改过它们。"""
         attributes = [[(name, id(value)) for name, value in worn.items()] for worn, *_ in self._original]
-        return attributes + [[(*map(id, twin.values()),) if isinstance(twin, dict) else (*map(id, twin),)]
-                             for twin in [*self.twins.values(), *self._empty] if isinstance(twin, dict | list | deque)]
+        holders = [*self.twins.values(), *(own for own, _ in self._kept)]
+        return attributes + [[(*map(id, holder.values()),) if isinstance(holder, dict) else (*map(id, holder),)]
+                             for holder in holders if isinstance(holder, dict | list | deque | set)]
 
     def _twin(self, value: Any) -> Any:
         """一个值的替身；不会变的，就是它自己。"""
@@ -115,7 +117,7 @@ class Loan:
         if kind in _MAPS:
             twin.update({name: self._twin(item) for name, item in value.items()})
         elif kind in _LISTS:
-            twin.extend(map(self._twin, value))
+            (twin.update if kind is set else twin.extend)(map(self._twin, value))
         return twin
 
     def _empty_twin(self, value: Any, kind: type) -> Any:
@@ -128,6 +130,8 @@ class Loan:
             twin = copy.copy(value)
             twin.clear()
             return twin
+        if kind is torch.Generator:
+            return value.clone_state()
         return copy.deepcopy(value) if kind in _STATES else _like(value, self._convert(value))
 
     def __enter__(self) -> "Loan":
@@ -137,7 +141,7 @@ class Loan:
         for attributes, contents, _lent in self._original:
             attributes.clear()
             attributes.update(contents)
-        self._clear()
+        self._restore()
         for module, was in zip(self.modules, self._modes, strict=True):
             if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
                 module.training = was
@@ -146,6 +150,7 @@ class Loan:
 _HOLDERS = _MAPS | _LISTS | {tuple}
 _CONTAINERS = _HOLDERS | _STATES
 # 每个模块都有的十几个字典和集合（钩子、参数……），多半是空的：不必都造替身
+_HOLDING = {"_parameters", "_buffers", "_modules"}
 _TORCHS_OWN = {name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)}
 
 
@@ -159,15 +164,17 @@ def _changes(value: Any) -> bool:
 
 def _like(tensor: Tensor, twin: Tensor) -> Tensor:
     """参数的替身也是参数。"""
-    if twin is tensor or not isinstance(tensor, nn.Parameter):
+    if twin is tensor:
         return twin
-    return nn.Parameter(twin, requires_grad=tensor.requires_grad)
+    if isinstance(tensor, nn.Parameter):
+        return nn.Parameter(twin, requires_grad=tensor.requires_grad)
+    return twin.requires_grad_(tensor.requires_grad)  # 忘了写 nn.Parameter 的，求导时也要存下输入
 
 
 def _switches_as_usual(module: nn.Module) -> bool:
     """train() 和 eval() 只改 training 这一项。"""
     kind = type(module)
-    return kind.train is nn.Module.train and kind.__setattr__ is nn.Module.__setattr__
+    return "train" not in vars(module) and kind.train is nn.Module.train and kind.__setattr__ is nn.Module.__setattr__
 
 
 def submodules(net: nn.Module) -> list[nn.Module]:
@@ -175,6 +182,8 @@ def submodules(net: nn.Module) -> list[nn.Module]:
     found: dict[int, nn.Module] = {}
 
     def visit(module: nn.Module) -> None:
+        if "_modules" not in vars(module):
+            raise TypeError(f"{type(module).__name__} 的 __init__ 里没有 super().__init__()；把它写在第一行。")
         found[id(module)] = module
         for child in module._modules.values():
             if child is not None and id(child) not in found:
@@ -262,3 +271,11 @@ def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def undisturbed(device: torch.device) -> Iterator[None]:
+    """在这个 with 里抽的随机数，离开后都倒回去。device: 见 `rewinding`。"""
+    with rewinding(device) as remember, Watcher() as watcher:
+        watcher.before_random = remember
+        yield

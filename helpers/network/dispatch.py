@@ -139,7 +139,7 @@ class Watcher(TorchDispatchMode):
             _try_empty(func, args, kwargs)
             out = func(*args, **kwargs)
             _check(op, args, out)
-            if op is aten.convolution and out.is_meta and _channels_last(*args[:2]):  # 在 meta 上不管这个
+            if op is aten.convolution and out.is_meta and channels_last(*args[:2]):  # 在 meta 上不管这个
                 out = _meta(out.shape, out, order=torch.channels_last)
         self.watch(op, args, kwargs, out)
         self.running = None
@@ -147,9 +147,14 @@ class Watcher(TorchDispatchMode):
 
 
 def _check(op: Any, args: tuple, out: Any) -> None:
-    """PyTorch 在 meta 上不查的：转置卷积的通道数，相乘的数值类型，缩小之后剩不剩；2.6 还有输入是不是比卷积核小。"""
+    """PyTorch 在 meta 上不查的：卷积的偏置，转置卷积的通道数，相乘的数值类型，缩小之后剩不剩。
+
+    2.6 还有输入是不是比卷积核小。
+    """
     if op is aten.convolution:
         call = Convolution(*args)
+        if call.bias is not None and len(call.bias) != out.shape[call.X.dim() - len(call.stride) - 1]:
+            raise RuntimeError("偏置的个数应当是输出的通道数")
         empty = call.X.numel() and not out.numel()
         if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
             raise RuntimeError("输入的通道数或大小与卷积核不合")
@@ -202,7 +207,7 @@ def _usual(*tensors: Tensor) -> bool:
         each.is_meta and each.dtype == dtype and each.is_contiguous() for each in tensors)
 
 
-def _channels_last(*tensors: Tensor) -> bool:
+def channels_last(*tensors: Tensor) -> bool:
     """有一个张量在内存里通道排在最后：卷积的输入或权重这样，输出也就这样。"""
     last = torch.channels_last
     return any(suggest_memory_format(each) is last for each in tensors if each.dim() == 4 and (
@@ -237,13 +242,15 @@ def _mean(X: Tensor, dims: Any = None, keepdim: bool = False) -> Any:
 
 def _convolve(*args: Any) -> Any:
     """平常的卷积；有一处不合，就让 PyTorch 来说。"""
-    call = Convolution(*args)
+    call, sliding = Convolution(*args), window(aten.convolution, args)
     X, weight, bias = call.X, call.weight, call.bias
+    if not _slides(sliding):  # PyTorch 在 meta 上有的不查，有的除以 0
+        raise RuntimeError("步幅和膨胀应当是正整数，填充不能是负数")
     if (call.transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * call.groups
             or len(weight) % call.groups or (bias is not None and bias.shape != weight.shape[:1])
-            or not _usual(X, weight, *() if bias is None else (bias,)) or _channels_last(X, weight)):
+            or not _usual(X, weight, *() if bias is None else (bias,)) or channels_last(X, weight)):
         return NotImplemented
-    sides = _sides(X, window(aten.convolution, args))
+    sides = _sides(X, sliding)
     return _meta([len(X), len(weight), *sides], X) if X.numel() and min(len(weight), *sides) > 0 else NotImplemented
 
 
@@ -251,6 +258,11 @@ def _sides(X: Tensor, sliding: Window) -> list[int]:
     """窗口滑过最后几维之后的边长；放不下是零或负数。"""
     return [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
             in zip(X.shape[-len(sliding.kernel):], *sliding, strict=True)]
+
+
+def _slides(sliding: Window) -> bool:
+    """窗口、步幅、填充和膨胀都是 PyTorch 接受的。"""
+    return min(*sliding.stride, *sliding.dilation) > 0 and min(sliding.padding) >= 0
 
 
 def _max_pool(X: Tensor, *how: Any) -> Any:
@@ -266,8 +278,8 @@ def _average_pool(X: Tensor, *how: Any) -> Any:
 def _pooled(X: Tensor, sliding: Window, ceil: bool = False) -> list[int] | None:
     """平常的汇聚之后的形状；有一处不合，就让 PyTorch 来说。"""
     usual = X.dim() == 4 and X.numel() and _usual(X) and not ceil and {*map(len, sliding)} == {2}
-    if not usual or not all(2 * pad <= kernel and step > 0 and apart > 0
-                            for kernel, step, pad, apart in zip(*sliding, strict=True)):
+    if not usual or not _slides(sliding) or not all(
+            2 * pad <= kernel for kernel, pad in zip(sliding.kernel, sliding.padding, strict=True)):
         return None
     sides = _sides(X, sliding)
     return [*X.shape[:2], *sides] if min(sides) > 0 else None

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
-from numbers import Integral
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from helpers.arguments import brief, whole
 from helpers.network.arithmetic import Index, Part, Split, split
 from helpers.network.recording import Recording, Value, record
 
@@ -140,9 +140,10 @@ def _first_of(found: Explanation) -> Explanation:
 def _whole(index: int | Sequence[int]) -> Index:
     places: Any = index.tolist() if isinstance(index, Tensor) else index
     places = places if isinstance(places, Sequence) else [places]
-    if not all(isinstance(i, Integral) for i in places):
-        raise ValueError(f"index 应当是几个整数，收到的是 {index!r}。")
-    return tuple(map(int, places))
+    found = [whole(i) for i in places]
+    if None in found or isinstance(places, str):
+        raise ValueError(f"index 应当是几个整数，收到的是 {brief(index)}。")
+    return tuple(i for i in found if i is not None)
 
 
 @lru_cache(maxsize=256)  # 网页里同一格要问好几次

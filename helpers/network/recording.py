@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from helpers.network.answer import answered, placed
 from helpers.network.borrow import copied, hooked, rewinding
 from helpers.network.dispatch import Watcher, aten, storage_id, tensors
 
@@ -51,8 +52,8 @@ class Recording:
 
     def __getitem__(self, layer: str) -> Value:
         """一层的输出；没有这一层、没有用到它，或者它交出的不是张量时抛出 ValueError。"""
-        if layer not in self.layers:
-            near = [name for name in self.layers if name.startswith(layer[:1])] or list(self.layers)
+        if not isinstance(layer, str) or layer not in self.layers:
+            near = [name for name in self.layers if name.startswith(str(layer)[:1])] or list(self.layers)
             raise ValueError(f"这次前向里没有第 {layer!r} 层的输出；有的是 {'、'.join(map(repr, near[:12]))}"
                              f"{' 等' if len(near) > 12 else ''}。名字的写法同 net.named_modules()。")
         return self.layers[layer]
@@ -61,7 +62,7 @@ class Recording:
 def record(net: nn.Module, X: Tensor, *, own: bool = False) -> Recording:
     """让 X 走过 net，记下一切；net 在 eval 模式下走，走完模式、钩子、统计量和随机数都原样归还。
 
-    X: (B, C, H, W)，小数，会搬到网络所在的设备上；X 走不过去时，网络抛出什么就是什么。
+    X: (B, C, H, W)，小数，会换成网络的设备和精度；形状走不通时抛出 ShapeError，别的错，网络抛出什么就是什么。
     own: net 是自己的一份，已经在 eval 模式，以后也不改：不必借了再还，模块多的网络快几倍。
     """
     X = placed(net, X)
@@ -71,16 +72,8 @@ def record(net: nn.Module, X: Tensor, *, own: bool = False) -> Recording:
         recorder = _Recorder(net, X, undo.enter_context(rewinding(X.device)))
         undo.enter_context(hooked(recorder.names, enter=recorder.enter, leave=recorder.leave))
         with recorder:
-            net(X)
+            answered(net, net, X)
     return Recording(recorder.by_layer(net), recorder.image)
-
-
-def placed(net: nn.Module, X: Tensor) -> Tensor:
-    """X 的一份副本，在网络所在的设备上：就地改写输入的网络，改的是它。X 不是小数的张量时抛出 ValueError。"""
-    if not isinstance(X, Tensor) or not X.is_floating_point():
-        raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
-    owned = [*net.parameters(), *net.buffers()]
-    return X.detach().to(owned[0].device if owned else X.device, copy=True)
 
 
 class _Recorder(Watcher):

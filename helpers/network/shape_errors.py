@@ -21,6 +21,7 @@ _SENTENCES = {
     "flatten": ("它要最后一维是 {want}", "在它前面加 nn.Flatten()"),
     "features": ("它要最后一维是 {want}", "把 in_features 改成 {have}"),
     "view": ("view 要每个样本有 {want} 个数，来的是 {have} 个", "把 {want} 改成 {have}，或者换成 nn.Flatten()"),
+    "layout": ("view 遇到了在内存里不挨着的数", "把 view 换成 reshape，或者换成 nn.Flatten()"),
     "reshape": ("view 要排成 {want}，来的一共是 {have} 个数", "让这几个数的积等于 {have}"),
     "dtypes": ("{have} 和 {want} 不能相乘", "先换成同一种数，如 X.to(torch.{want})"),
     "norm": ("它要 {want} 个通道", "把 num_features 改成 {have}"),
@@ -41,8 +42,8 @@ class Fault:
 
     kind: "channels" 卷积的通道数不合，"empty" 通道是 0 个，"dims" 来的不是图像，"window" 输入比窗口小，
         "flatten" 全连接层前面没有展平，"features" 全连接层的输入个数不合，"view" 展平的个数不合，
-        "reshape" 别的形状排不成，"norm" 规范化的通道数不合，"dtypes" 相乘的数值类型不同，"shapes" 几个形状合不起来，
-        "other" 别的，照 PyTorch 说。
+        "reshape" 别的形状排不成，"layout" 数在内存里不挨着，"norm" 规范化的通道数不合，"dtypes" 相乘的数值类型不同，
+        "shapes" 几个形状合不起来，"other" 别的，照 PyTorch 说。
     have, want: 来的和要的，个数、形状或者数值类型；合不起来的几个形状都在 have 里。
     direction: 输入 "small"（太小）还是 "large"（太大）；说不准是 None。
     """
@@ -57,7 +58,7 @@ class Fault:
         """换一个边长，也许就走得通。"""
         if self.kind == "shapes":
             return len({shape[2:] for shape in self.have}) > 1
-        return self.kind not in ("channels", "empty", "dims", "flatten", "norm", "dtypes")
+        return self.kind not in ("channels", "empty", "dims", "flatten", "layout", "norm", "dtypes")
 
     @property
     def symptom(self) -> str:
@@ -135,6 +136,8 @@ def diagnose(error: Exception, running: tuple[Any, tuple] | None, module: nn.Mod
         return Fault("window", shapes[0], tuple(args[1]), "small")
     if invalid := _INVALID.search(str(error)):  # reshape 自己查，不经过任何运算
         return _reshape([int(size) for size in invalid[1].split(",")], int(invalid[2]), came)
+    if "view size is not compatible" in str(error):
+        return Fault("layout")
     if op in PRODUCTS and shapes[-2][-1] != shapes[-1][-2]:
         return _product(shapes[-2][-1], shapes[-1][-2], isinstance(module, nn.Linear) and len(came) == 4)
     if isinstance(module, _NORMS) and len(came) > 1 and came[1] != module.num_features:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
+from helpers.network.dispatch import channels_last
 from helpers.network.layer import Shape
 
 
@@ -68,35 +69,52 @@ def _same(layer: Any, X: Plain) -> Shape:
 
 
 def _norm(layer: Any, X: Plain) -> Shape | None:
-    fits = X.shape[1] == layer.num_features and layer.track_running_stats and not layer.training
-    return X.shape if fits and (layer.weight is None or layer.weight.dtype == X.dtype) else None
+    own = layer.running_mean, layer.running_var, layer.weight, layer.bias
+    known = not layer.training and own[0] is not None and own[1] is not None
+    fits = all(each is None or (len(each) == X.shape[1] and each.dtype == X.dtype) for each in own)
+    return X.shape if known and fits else None
 
 
 def _conv(layer: Any, X: Plain) -> Shape | None:
-    weight = layer.weight
-    known = not isinstance(layer.padding, str) and layer.padding_mode == "zeros"
-    if not known or X.shape[1] != layer.in_channels or weight.dtype != X.dtype or not weight.is_contiguous():
+    weight, bias = layer.weight, layer.bias  # 读者可能换过，in_channels 之类却还是原来的
+    if (layer.padding_mode != "zeros" or X.shape[1] != weight.shape[1] * layer.groups or len(weight) % layer.groups
+            or weight.dtype != X.dtype or not weight.is_contiguous() or channels_last(weight)
+            or (bias is not None and (bias.shape != weight.shape[:1] or bias.dtype != X.dtype))):
         return None
-    return _slid(X, layer.out_channels, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
+    return _slid(X, len(weight), weight.shape[2:], layer.stride, layer.padding, layer.dilation)
 
 
 def _max_pool(layer: Any, X: Plain) -> Shape | None:
     if layer.ceil_mode or layer.return_indices:
         return None
-    return _slid(X, X.shape[1], *map(_pair, (layer.kernel_size, layer.stride, layer.padding, layer.dilation)))
+    return _pooled(X, layer.kernel_size, layer.stride, layer.padding, layer.dilation)
 
 
 def _average_pool(layer: Any, X: Plain) -> Shape | None:
     if layer.ceil_mode:
         return None
-    return _slid(X, X.shape[1], *map(_pair, (layer.kernel_size, layer.stride, layer.padding, 1)))
+    return _pooled(X, layer.kernel_size, layer.stride, layer.padding, 1)
+
+
+def _pooled(X: Plain, *window: Any) -> Shape | None:
+    """汇聚之后的形状；填充多于窗口的一半，PyTorch 不接受。"""
+    kernel, stride, padding, dilation = map(_pair, window)
+    shape = _slid(X, X.shape[1], kernel, stride, padding, dilation)
+    return shape if shape and all(2 * p <= k for k, p in zip(kernel, padding, strict=True)) else None
 
 
 def _slid(X: Plain, channels: int, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Shape | None:
-    """窗口滑过之后的形状；放不下、没有通道就是 None。"""
+    """窗口滑过之后的形状；放不下、没有通道、不是每一维一个合适的整数，就是 None。"""
+    if not all(_two(sizes, low) for sizes, low in ((kernel, 1), (stride, 1), (padding, 0), (dilation, 1))):
+        return None
     sides = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in zip(
         X.shape[2:], kernel, stride, padding, dilation, strict=True)]
     return (X.shape[0], channels, *sides) if min(channels, *X.shape, *sides) > 0 else None
+
+
+def _two(sizes: Any, low: int) -> bool:
+    """两个整数，都不小于 low。"""
+    return isinstance(sizes, tuple) and len(sizes) == 2 and all(type(each) is int and each >= low for each in sizes)
 
 
 Rule = Callable[[Any, Plain], "Shape | None"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import torch
@@ -16,18 +17,21 @@ from helpers.network.receptive_field import Tracker
 from helpers.network.shape_errors import Place, ShapeError, diagnose
 from helpers.network.shape_rules import Plain
 
+_LARGEST = 2**60  # 一个张量至多这么多个数，再多 PyTorch 自己就溢出了
+
 
 @contextmanager
-def walking(net: nn.Module, depth: int, *, training: bool = False,
-            dtype: torch.dtype | None = None) -> Iterator["Walk"]:
+def walking(net: nn.Module, depth: int, *, training: bool = False, dtype: torch.dtype | None = None,
+            order: torch.memory_format = torch.preserve_format) -> Iterator["Walk"]:
     """借网络一用，给出一趟怎样走；离开 with 后（出错也一样）网络和随机数都回到原来的样子。
 
     depth: 见 `trace`；training: 在训练模式下走，求导数；dtype: 小数换成这个精度，默认不换。
+    order: 四维的权重和输入在内存里怎样排，默认是权重原来的。
     net 不是网络、看不到里面（torch.jit）时抛出 TypeError；有 Lazy 层、depth 是负数时抛出 ValueError。
     """
     net, depth = _network(net), between("depth", depth, 0)
     with torch.inference_mode(False), torch.set_grad_enabled(training), Loan(net) as loan:
-        yield Walk(net, depth, loan, training, dtype)
+        yield Walk(net, depth, loan, training, dtype, order)
 
 
 def _network(net: nn.Module) -> nn.Module:
@@ -50,6 +54,8 @@ def checked_shape(shape: Sequence[int]) -> Shape:
     whole_sizes = tuple(size for size in map(whole, sizes) if size is not None and size > 0)
     if not sizes or len(whole_sizes) < len(sizes):
         raise ValueError(f"{wanted}，收到的是 {brief(shape)}。")
+    if prod(whole_sizes) > _LARGEST:
+        raise ValueError(f"shape 太大：{brief(shape)} 有 {prod(whole_sizes):.1g} 个数。")
     return whole_sizes
 
 
@@ -58,8 +64,9 @@ class Walk:
 
     image: Tensor
 
-    def __init__(self, net: nn.Module, depth: int, loan: Loan, training: bool, dtype: torch.dtype | None):
-        self.net, self.loan, self.training = net, loan, training
+    def __init__(self, net: nn.Module, depth: int, loan: Loan, training: bool, dtype: torch.dtype | None,
+                 order: torch.memory_format):
+        self.net, self.loan, self.training, self.order = net, loan, training, order
         self.names = {module: name or type(module).__name__ for name, module in _frontier(net, "", depth)}
         owned = parameters(net)
         self.params = sum(p.numel() for p in owned)
@@ -69,7 +76,7 @@ class Walk:
         self.cast = dtype
         self.device = torch.device("meta")
         self.clear = 0 if training else None  # 看得到哪里，走到第几层为止说得清；None 是一路都说得清
-        loan.dress(lambda tensor: tensor.detach().to("meta", self._dtype(tensor)), training)
+        loan.dress(lambda tensor: self._ordered(tensor.detach().to("meta", self._dtype(tensor))), training)
 
     def __call__(self, shape: Shape) -> "Meter":
         """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。
@@ -101,7 +108,7 @@ class Walk:
     def zeros(self, shape: Shape) -> Tensor:
         """这个形状的输入。"""
         make = torch.empty if self.on_meta else torch.zeros  # 在 meta 上没有数值，造零却慢几倍
-        return make(shape, dtype=self.dtype, device=self.device)
+        return self._ordered(make(shape, dtype=self.dtype, device=self.device))
 
     def plain(self, shape: Shape) -> Plain:
         """同上，只说是什么样的，不造出来；在 meta 上走时用。"""
@@ -122,7 +129,10 @@ class Walk:
     def _settle(self, clear: int | None) -> None:
         """从此真算。"""
         self.device, self.clear = self.home, clear
-        self.loan.dress(lambda tensor: tensor.detach().clone().to(self._dtype(tensor)), self.training)
+        self.loan.dress(lambda tensor: self._ordered(tensor.detach().clone().to(self._dtype(tensor))), self.training)
+
+    def _ordered(self, tensor: Tensor) -> Tensor:
+        return tensor.to(memory_format=self.order) if tensor.dim() == 4 else tensor
 
     def _dtype(self, tensor: Tensor) -> torch.dtype:
         return self.cast if self.cast is not None and tensor.is_floating_point() else tensor.dtype

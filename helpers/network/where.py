@@ -7,7 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from helpers.arguments import between
-from helpers.network.borrow import copied, hooked, rewinding
+from helpers.network.answer import answered, logits_of, placed
+from helpers.network.borrow import copied, hooked, undisturbed
 from helpers.network.dispatch import tensors
 
 
@@ -30,12 +31,14 @@ def grad_cam(net: nn.Module, X: Tensor, label: int | None = None, layer: str | N
                 found[name] = tensor
 
     names = {module: name for name, module in net.named_modules()}
-    with torch.inference_mode(False), torch.enable_grad(), copied(net), rewinding(X.device), \
+    with torch.inference_mode(False), torch.enable_grad(), copied(net), undisturbed(X.device), \
             hooked(names, leave=leave):
-        logits = net(X.clone().requires_grad_())
+        logits = logits_of(answered(net, net, X.requires_grad_()))
         maps = found[_last(found, layer)]
         label = int(logits[0].argmax()) if label is None else between("label", label, 0, logits.shape[1] - 1)
-        [gradient] = torch.autograd.grad(logits[0, label], maps)
+        [gradient] = torch.autograd.grad(logits[0, label], maps, allow_unused=True)
+    if gradient is None:
+        raise ValueError("梯度从答案传不到那一层：forward 里的 detach() 或者取整断开了它。")
     heat = (gradient.mean((2, 3), keepdim=True) * maps).sum(1, keepdim=True).clamp(min=0).detach()
     return F.interpolate(heat.float(), X.shape[2:], mode="bilinear", align_corners=False)[0, 0]
 
@@ -43,7 +46,7 @@ def grad_cam(net: nn.Module, X: Tensor, label: int | None = None, layer: str | N
 def _last(found: dict[str, Tensor], layer: str | None) -> str:
     """看哪一层。"""
     if layer is not None:
-        if layer not in found:
+        if not isinstance(layer, str) or layer not in found:
             raise ValueError(f"第 {layer!r} 层没有高和宽，或者没有这一层；可以是 {'、'.join(map(repr, found))}。")
         return layer
     wide = [name for name, tensor in found.items() if min(tensor.shape[2:]) > 1] or [*found]
@@ -66,8 +69,8 @@ def occlusion(net: nn.Module, X: Tensor, label: int | None = None, window: int |
     window = between("window", min(height, width) // 4 or 1 if window is None else window, 1, min(height, width))
     stride = between("stride", max(1, window // 3) if stride is None else stride, 1, window)
     places = [(row, column) for row in _starts(height, window, stride) for column in _starts(width, window, stride)]
-    with torch.inference_mode(False), torch.no_grad(), copied(net), rewinding(X.device):
-        before = net(X).softmax(1)[0]
+    with torch.inference_mode(False), torch.no_grad(), copied(net), undisturbed(X.device):
+        before = logits_of(answered(net, net, X)).softmax(1)[0]
         label = int(before.argmax()) if label is None else between("label", label, 0, len(before) - 1)
         after = torch.cat([net(batch).softmax(1)[:, label] for batch in _covered(X, places, window)])
     heat, count = torch.zeros(2, height, width, device=X.device).unbind()
@@ -79,6 +82,8 @@ def occlusion(net: nn.Module, X: Tensor, label: int | None = None, window: int |
 
 def where_it_looks(net: nn.Module, X: Tensor, stride: int | None = None) -> dict[str, Tensor]:
     """几张图像 (N, C, H, W)，各自让网络给出它的答案的地方，两种答法：名字到 (N, H, W)。stride: 遮挡每次移几个像素。"""
+    if not isinstance(X, Tensor) or X.dim() != 4 or not len(X):
+        raise ValueError(f"X 应当是几张图像 (N, C, H, W)，收到的是 {getattr(X, 'shape', type(X).__name__)}。")
     return {"Grad-CAM": torch.stack([grad_cam(net, each) for each in X.split(1)]),
             "遮挡": torch.stack([occlusion(net, each, stride=stride) for each in X.split(1)])}
 
@@ -102,4 +107,4 @@ def _one(net: nn.Module, X: Tensor) -> Tensor:
     if not isinstance(X, Tensor) or not X.is_floating_point() or X.dim() != 4 or len(X) != 1:
         raise ValueError(f"X 应当是一张图像 (1, C, H, W)、小数，收到的是 {tuple(getattr(X, 'shape', ()))}、"
                          f"{getattr(X, 'dtype', type(X).__name__)}；取一张写成 X[:1]。")
-    return X.detach().to(next((parameter.device for parameter in net.parameters()), X.device))
+    return placed(net, X)

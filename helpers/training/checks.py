@@ -5,8 +5,6 @@ from torch import Tensor, nn
 
 from helpers.arguments import between, brief, instance
 from helpers.data.split import Split
-from helpers.network.shape_errors import ShapeError
-from helpers.network.trace import trace
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -48,16 +46,6 @@ def check_dtype(dtype: torch.dtype) -> torch.dtype:
     if dtype not in DTYPES:
         raise ValueError(f"dtype 应当是 {'、'.join(map(str, DTYPES))} 之一，收到的是 {brief(dtype)}。")
     return dtype
-
-
-def explain(error: RuntimeError, net: nn.Module, X: Tensor) -> None:
-    """net(X) 抛出了 error；是形状走不通，就抛出说得清楚的 ShapeError。"""
-    try:
-        trace(net, (1, *X.shape[1:]))
-    except ShapeError as said:
-        raise said from error
-    except Exception:
-        return
 
 
 def check_output(logits: Tensor, y: Tensor, classes: int) -> None:

@@ -17,8 +17,10 @@ from helpers.machine.dice import Dice, rolling
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import all_sum, parallel, together, world_size
+from helpers.network.answer import answered, blame
 from helpers.network.borrow import evaluating
-from helpers.training.checks import check_dtype, check_output, check_scoring, check_training, explain
+from helpers.network.memory_order import order_of, prefer_channels_last
+from helpers.training.checks import check_dtype, check_output, check_scoring, check_training
 
 Rate = float | Callable[[], float]
 
@@ -104,8 +106,8 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         rate_now(lr)
     if cuda_graph:
         require_cuda_graph(train.device)
-    update = Update(net, train, check_dtype(dtype or fast_dtype(train.device)), gauge or Gauge(train.device),
-                    position or Position(), dice)
+    dtype = check_dtype(fast_dtype(train.device) if dtype is None else dtype)
+    update = Update(net, train, dtype, gauge or Gauge(train.device), position or Position(), dice)
     step = GraphedStep(update, dice and dice.generator(train.device)) if cuda_graph else update
     return _epochs(update, step, train, test, lr, num_epochs, reports)
 
@@ -135,7 +137,8 @@ class Update:
     def __init__(self, net: nn.Module, train: Split, dtype: torch.dtype, gauge: Gauge, position: Position,
                  dice: Dice | None):
         device, self.classes = train.device, len(train.classes)
-        net.to(device).to(memory_format=torch.channels_last)
+        prefer_channels_last(net.to(device), (1, train.channels, train.size, train.size))
+        self.order = order_of(net)
         self.net, self.dtype, self.gauge, self.position = net, dtype, gauge, position
         self.dice, self.parallel = dice, parallel(net, device)
         self.answer = rolling(self.parallel, dice)
@@ -147,7 +150,7 @@ class Update:
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
         with torch.autocast(X.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            logits = self.answer(X.to(memory_format=torch.channels_last))
+            logits = self.answer(X.to(memory_format=self.order))
             check_output(logits, y, self.classes)
             loss = F.cross_entropy(logits, y)
         self.gauge.sample()
@@ -229,7 +232,7 @@ def _step(step: Step, X: Tensor, y: Tensor, update: Update) -> Tensor:
         return step(X, y)
     except RuntimeError as error:
         if not isinstance(error, torch.OutOfMemoryError) and "DefaultCPUAllocator" not in str(error):
-            explain(error, update.net, X)
+            blame(error, update.net, X)
             raise
     except ValueError as error:
         if len(y) > 1 or "more than 1 value per channel" not in str(error):
@@ -262,7 +265,7 @@ def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) ->
 def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
     check_scoring(net, data)
-    scoring = _evaluate(net, data, check_dtype(dtype or fast_dtype(data.device)), Gauge(data.device))
+    scoring = _evaluate(net, data, check_dtype(fast_dtype(data.device) if dtype is None else dtype), Gauge(data.device))
     while True:
         try:
             next(scoring)
@@ -273,23 +276,15 @@ def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> f
 def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge,
               dice: Dice | None = None) -> Generator[None, None, Tensor]:
     """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
-    hits, answer = torch.zeros((), dtype=torch.int64, device=data.device), rolling(net, dice)
+    hits, answer, order = torch.zeros((), dtype=torch.int64, device=data.device), rolling(net, dice), order_of(net)
     with evaluating(net):
         for X, y in data:
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
             with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-                logits = _scored(answer, net, X)
+                logits = answered(answer, net, X.to(memory_format=order))
                 check_output(logits, y, len(data.classes))
                 hits += (logits.argmax(1) == y).sum()
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")
     return all_sum(hits)
-
-
-def _scored(answer: Callable[[Tensor], Tensor], net: nn.Module, X: Tensor) -> Tensor:
-    try:
-        return answer(X.to(memory_format=torch.channels_last))
-    except RuntimeError as error:
-        explain(error, net, X)
-        raise

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 from helpers.arguments import between
 from helpers.data.split import Split
 from helpers.machine.device import fast_dtype
+from helpers.network.answer import answered
 from helpers.network.borrow import evaluating
+from helpers.network.memory_order import order_of
+from helpers.training.checks import check_output, check_scoring
 
 
 @dataclass(frozen=True)
@@ -28,11 +31,15 @@ class Mistakes:
 
 def confident_mistakes(net: nn.Module, data: Split, count: int = 12) -> Mistakes:
     """net 在 data 上认错的图里，最有把握的 count 张，不够就是全部；在 eval 模式下计算，之后各层回到原来的模式。"""
+    check_scoring(net, data)
     count = between("count", count, 1)
-    dtype, kept = fast_dtype(data.device), []
+    dtype, kept, order = fast_dtype(data.device), [], order_of(net)
     with torch.no_grad(), evaluating(net), torch.autocast(data.device.type, dtype, enabled=dtype != torch.float32):
         for X, y in data:
-            p, y_hat = net(X.to(memory_format=torch.channels_last)).float().softmax(1).max(1)
+            X = X.to(memory_format=order)
+            logits = answered(net, net, X)
+            check_output(logits, y, len(data.classes))
+            p, y_hat = logits.float().softmax(1).max(1)
             wrong = y_hat != y
             found = [each[wrong] for each in (X, y, y_hat, p)]
             if kept:

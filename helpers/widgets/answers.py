@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from helpers.data.fashion import LABELS, Batches
 from helpers.data.sketch import Prepared, prepare
+from helpers.network.answer import placed
 from helpers.network.inside import Cell
 from helpers.network.neighbours import Neighbours
-from helpers.network.recording import Value, placed, record
+from helpers.network.recording import Value, record
 from helpers.network.steps import Step, steps
 from helpers.network.where import grad_cam, occlusion
 from helpers.widgets.panel import first_line

@@ -152,7 +152,6 @@ def test_convolutions(kernel, stride, padding, dilation):
         assert not same(lambda: F.conv2d(meta(2, 5, side, side), weight, bias, groups=groups, **how))  # noqa: B023
     assert same(lambda: F.conv_transpose2d(meta(2, 6, 5, 5), weight, **how))
     assert same(lambda: F.conv2d(meta(4, 9, 9), meta(6, 4, kernel, kernel), **how))
-    same(lambda: F.conv2d(meta(2, 4, 9, 9), meta(6, 4, kernel, kernel), meta(5), **how))
 
 
 @pytest.mark.parametrize("channels, size", list(product((1, 4), (1, 3))))
@@ -179,6 +178,18 @@ def test_products_of_two_dtypes_that_meta_lets_pass_are_refused(multiply, dtype)
     with Watcher():
         assert outcome(lambda: multiply(meta(3, 3), meta(3, 3, dtype=dtype))) is None
         assert outcome(lambda: multiply(meta(3, 3), meta(3, 3)))
+
+
+@pytest.mark.parametrize("run", [
+    lambda make: F.conv2d(make(1, 2, 9, 9), make(3, 2, 3, 3), make(2)),
+    lambda make: F.conv_transpose2d(make(1, 2, 9, 9), make(2, 3, 3, 3), make(2)),
+    *(lambda make, how=how: F.conv2d(make(1, 2, 9, 9), make(3, 2, 3, 3), **how) for how in (
+        {"padding": -1}, {"padding": (1, -1)}, {"stride": -1}, {"stride": 0}, {"dilation": 0}, {"dilation": -1}))])
+def test_windows_and_biases_that_meta_lets_pass_are_refused(run):
+    with pytest.raises(RuntimeError):
+        run(torch.zeros)
+    with Watcher():
+        assert outcome(lambda: run(meta)) is None
 
 
 def test_convolutions_that_meta_lets_pass_are_refused():

@@ -8,6 +8,14 @@ from torch import nn
 
 from helpers.network.shape_rules import Ruled, follow_rules, ruled
 
+
+def changed(layer, **attributes):
+    """造好之后改几项。"""
+    for name, value in attributes.items():
+        setattr(layer, name, value)
+    return layer
+
+
 LAYERS = [
     nn.Conv2d(2, 3, 3), nn.Conv2d(2, 4, (1, 4), (2, 3), (0, 2), groups=2),
     nn.Conv2d(2, 3, 3, dilation=(2, 3), bias=False), nn.Conv2d(2, 3, 3, padding="same"),
@@ -17,6 +25,20 @@ LAYERS = [
     nn.MaxPool2d(2, return_indices=True), nn.AvgPool2d(2), nn.AvgPool2d(3, 1, 1), nn.AvgPool2d(3, ceil_mode=True),
     nn.BatchNorm2d(2), nn.BatchNorm2d(3), nn.BatchNorm2d(2, track_running_stats=False), nn.BatchNorm2d(2, affine=False),
     nn.ReLU(), nn.Sigmoid(), nn.Tanh()]
+
+# 造好之后改过的，和 PyTorch 不接受的
+ODD = [
+    changed(nn.Conv2d(2, 3, 3), stride=2), changed(nn.Conv2d(2, 3, 3), padding=1, dilation=2),
+    changed(nn.Conv2d(2, 3, 3), stride=(0, 1)), changed(nn.Conv2d(2, 3, 3), padding=(-1, 0)),
+    changed(nn.Conv2d(1, 3, 3), weight=nn.Parameter(torch.zeros(4, 2, 2, 1)), bias=None),
+    changed(nn.Conv2d(2, 3, 3), weight=nn.Parameter(torch.zeros(4, 2, 3, 3))),
+    changed(nn.Conv2d(4, 4, 3, groups=2), weight=nn.Parameter(torch.zeros(3, 1, 3, 3)), bias=None),
+    nn.Conv2d(2, 3, 1).to(memory_format=torch.channels_last),
+    nn.MaxPool2d((2,)), nn.AvgPool2d((2,), stride=(1,)), nn.MaxPool2d((2, 2), stride=()), nn.MaxPool2d(2, stride=0),
+    nn.MaxPool2d(2, padding=2), nn.AvgPool2d(3, padding=2), nn.MaxPool2d(2, dilation=0), nn.MaxPool2d(2.0),
+    changed(nn.BatchNorm2d(2), running_mean=torch.zeros(3)),
+    changed(nn.BatchNorm2d(2), running_mean=None, running_var=None),
+    changed(nn.BatchNorm2d(2), weight=nn.Parameter(torch.zeros(3)))]
 
 
 def outcome(layer, X):
@@ -41,6 +63,17 @@ def test_a_rule_gives_what_the_layer_gives(layer):
                 assert outcome(ruled, X) == outcome(plain, X), shape
     wide = torch.zeros(1, 2, 8, 8, device="meta").to(memory_format=torch.channels_last)
     assert outcome(ruled, wide) == outcome(plain, wide)
+
+
+@pytest.mark.parametrize("layer", ODD, ids=range(len(ODD)))
+def test_a_rule_gives_nothing_the_layer_really_refuses(layer):
+    rule = deepcopy(layer).eval().to("meta")
+    follow_rules(rule)
+    for height in range(1, 9):
+        for width in range(1, 7):
+            really = outcome(layer.eval(), torch.zeros(1, 2, height, width))
+            found = ruled(rule).after(torch.zeros(1, 2, height, width, device="meta"))
+            assert found is None or [(found.shape, found.dtype)] == [each[:2] for each in really or []]
 
 
 KNOWN = [nn.Conv2d(2, 3, 3), nn.MaxPool2d(3, 2), nn.AvgPool2d(2), nn.BatchNorm2d(2), nn.ReLU(), nn.Sigmoid(), nn.Tanh()]

@@ -1,0 +1,60 @@
+"""让真的图像走过网络：网络和图像对不对得上，走不通时一句话说清楚。"""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from helpers.arguments import instance
+from helpers.network.borrow import parameters
+from helpers.network.shape_errors import ShapeError
+from helpers.network.trace import trace
+
+
+def with_values(net: nn.Module) -> nn.Module:
+    """net 自己：一个网络，权重有数值；不是就抛出 TypeError 或 ValueError。"""
+    instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
+    if any(p.is_meta for p in parameters(net)):
+        raise ValueError("网络在 meta 设备上，权重没有数值；不用 torch.device(\"meta\")，再造一个。")
+    return net
+
+
+def placed(net: nn.Module, X: Tensor) -> Tensor:
+    """X 的一份副本，设备和精度都与网络的相同：就地改写输入的网络，改的是它。
+
+    net 不是网络、没有数值，或者 X 不是小数的张量时抛出 TypeError 或 ValueError。
+    """
+    with_values(net)
+    if not isinstance(X, Tensor) or not X.is_floating_point():
+        raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
+    owned = [*parameters(net), *net.buffers()]
+    like = next((tensor for tensor in owned if tensor.is_floating_point()), X)
+    return X.detach().to(owned[0].device if owned else X.device, like.dtype, copy=True)
+
+
+def answered(answer: Callable[[Tensor], Any], net: nn.Module, X: Tensor) -> Any:
+    """answer(X)，走的是 net；形状走不通时抛出 ShapeError。"""
+    try:
+        return answer(X)
+    except RuntimeError as error:
+        blame(error, net, X)
+        raise
+
+
+def blame(error: RuntimeError, net: nn.Module, X: Tensor) -> None:
+    """net(X) 抛出了 error；是形状走不通，就抛出说得清楚的 ShapeError。"""
+    try:
+        trace(net, (1, *X.shape[1:]))
+    except ShapeError as said:
+        raise said from error
+    except Exception:
+        return
+
+
+def logits_of(output: Any) -> Tensor:
+    """一张图像的输出，(1, 类别数) 的对数几率；不是就抛出 TypeError 或 ValueError。"""
+    wanted = "网络的输出应当是 (1, 类别数) 的对数几率"
+    instance(output, Tensor, wanted, "有几个输出的话，包一层，只返回其中一个。")
+    if output.dim() != 2:
+        raise ValueError(f"{wanted}，形状却是 {tuple(output.shape)}；最后加上 nn.Flatten() 和 nn.Linear。")
+    return output
