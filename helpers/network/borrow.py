@@ -21,18 +21,17 @@ _STATES = {bytearray, np.ndarray, np.random.Generator, np.random.RandomState, ra
 _Attributes = tuple[dict[str, Any], dict[str, Any], list[tuple[str, Any]]]
 
 
-class Loan:
+class Loan(AbstractContextManager):
     """借来运行的网络：运行时用的是替身，离开 with 后每个模块的每个属性都是原来的，一个也没有动过。
 
-    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块，它的钩子之类用后复原；
-    forward 里新建的层、挂上的钩子、追加的记录，都落在替身上。别的对象不另存。
+    替身是张量（参数、缓冲区、随手存下的）和列表、字典、数组的副本，模块还是原来的模块，它的钩子之类用后复原；forward
+    里新建的层、追加的记录，都落在替身上。别的对象不另存。
     Lazy 层运行一次就变成别的类，还不了原：抛出 ValueError。
     """
 
     def __init__(self, net: nn.Module):
         self.net, self.training = net, False
-        self.twins: dict[int, Any] = {}  # 原来的对象的 id 到它的替身
-        self.modules = submodules(net)
+        self.twins, self.modules = dict[int, Any](), submodules(net)  # twins: 原来的对象的 id 到它的替身
         self._modes = [module.training for module in self.modules]
         self._usual = all(map(_switches_as_usual, self.modules))
         self._original: list[_Attributes] = []
@@ -62,7 +61,7 @@ class Loan:
             if type(value) in ATOMS:
                 continue
             if name in _TORCHS_OWN and (not value or name not in _HOLDING):  # 取下钩子的把手，认得的是这一个
-                self._kept.append((value, copy.copy(value)))
+                self._kept.append((value, copy.copy(value) if value else ()))  # 空的多，不必抄
             elif _changes(value):
                 lent.append((name, value))
                 inside.append(value)
@@ -92,7 +91,7 @@ class Loan:
 
     def _restore(self) -> None:
         for own, contents in self._kept:
-            if own or contents:
+            if own or contents:  # 多半是空的，还是空的
                 own.clear()
                 own.update(contents)
 
@@ -133,9 +132,6 @@ class Loan:
         if kind is torch.Generator:
             return value.clone_state()
         return copy.deepcopy(value) if kind in _STATES else _like(value, self._convert(value))
-
-    def __enter__(self) -> "Loan":
-        return self
 
     def __exit__(self, *_: object) -> None:
         for attributes, contents, _lent in self._original:

@@ -17,6 +17,7 @@ aten = torch.ops.aten
 
 PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}  # 矩阵乘法，最后两个参数相乘
 AVERAGE_POOLS = {aten.avg_pool2d, aten.avg_pool3d}
+_POOLS_3D = {aten.avg_pool3d, aten.max_pool3d_with_indices}
 POOLS = AVERAGE_POOLS | {aten.max_pool2d_with_indices, aten.max_pool3d_with_indices}
 ADAPTIVE_POOLS = {aten._adaptive_avg_pool2d, aten.adaptive_max_pool2d}
 UPSAMPLING = {aten.upsample_nearest2d, aten.upsample_bilinear2d, aten.upsample_bicubic2d}
@@ -64,10 +65,15 @@ def window(op: Any, args: tuple) -> Window:
     """一次卷积或汇聚（POOLS）的窗口。"""
     if op is aten.convolution:
         call = Convolution(*args)
-        return Window(call.weight.shape[2:], call.stride, call.padding, call.dilation)
+        return _widened(len(call.weight.shape) - 2, call.weight.shape[2:], call.stride, call.padding, call.dilation)
     given = args[1:4] if op in AVERAGE_POOLS else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
     kernel, (stride, padding, dilation) = given[0], (*given[1:], None, None, None)[:3]
-    return Window(kernel, stride or kernel, padding or [0] * len(kernel), dilation or [1] * len(kernel))
+    return _widened(3 if op in _POOLS_3D else 2, kernel, stride or kernel, padding or [0], dilation or [1])
+
+
+def _widened(count: int, *sizes: Sequence[int]) -> Window:
+    """只写了一个数的，每一维都是它。"""
+    return Window(*(each if len(each) > 1 else [*each] * count for each in sizes))
 
 
 @cache
@@ -158,6 +164,9 @@ def _check(op: Any, args: tuple, out: Any) -> None:
         empty = call.X.numel() and not out.numel()
         if empty or (call.transposed and call.X.shape[1] != call.weight.shape[0]):
             raise RuntimeError("输入的通道数或大小与卷积核不合")
+        if call.transposed and any(extra >= max(step, apart) for extra, step, apart in zip(
+                call.output_padding, call.stride, call.dilation, strict=False)):
+            raise RuntimeError("output_padding 应当小于步幅或者膨胀")
     elif op in UPSAMPLING and not out.numel():
         raise RuntimeError("缩小之后一个像素也不剩")
     if len(multiplied(op, args)) > 1:
@@ -277,7 +286,7 @@ def _average_pool(X: Tensor, *how: Any) -> Any:
 
 def _pooled(X: Tensor, sliding: Window, ceil: bool = False) -> list[int] | None:
     """平常的汇聚之后的形状；有一处不合，就让 PyTorch 来说。"""
-    usual = X.dim() == 4 and X.numel() and _usual(X) and not ceil and {*map(len, sliding)} == {2}
+    usual = X.dim() == 4 and X.numel() and _usual(X) and not ceil
     if not usual or not _slides(sliding) or not all(
             2 * pad <= kernel for kernel, pad in zip(sliding.kernel, sliding.padding, strict=True)):
         return None
@@ -295,7 +304,8 @@ def _batch_norm(X: Tensor, *_: Any) -> Any:
     if not X.is_floating_point() or not X.numel():
         return NotImplemented
     statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
-    order = torch.contiguous_format if X.is_contiguous() else suggest_memory_format(X)
+    last = X.is_contiguous(memory_format=torch.channels_last)
+    order = torch.contiguous_format if X.is_contiguous() else torch.channels_last if last else suggest_memory_format(X)
     return _meta(X.shape, X, order=order), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 

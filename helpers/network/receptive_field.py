@@ -38,7 +38,8 @@ class Tracker:
     """一趟里每个张量看得到什么；没有记下的张量与图像无关。"""
 
     def __init__(self) -> None:
-        self._writes: dict[int, tuple[Any, int]] = {}  # 就地改写过的存储：(存储, 改写过几次)
+        self._writes: dict[int, int] = {}  # 就地改写过的存储，改写过几次
+        self._storages: dict[int, Any] = {}  # 里面有图像的存储；抓着不放，号码才不会给了别人
 
     def begin(self, X: Tensor) -> None:
         """X 是输入图像 (B, C, H, W)，一格看得到的就是它自己；别的形状没有高和宽可说。"""
@@ -51,17 +52,28 @@ class Tracker:
         if not any(before.values()):  # 与图像无关
             return
         follow = _strange if kwargs and any(before[id(tensor)] for tensor in tensors(kwargs)) else _follow(op)
-        for tensor in tensors(out):
-            sight = follow(args, tensor, self.look)
-            sight = sight and sight.checked()
-            if before.get(id(tensor), sight) != sight:  # 就地改写：共用这块存储的别的张量也变了
-                self._writes[storage_id(tensor)] = tensor.untyped_storage(), self._written(tensor) + 1
-            self._set(tensor, sight)
+        outputs = tensors(out)
+        for tensor in outputs:
+            sight = follow(args, tensor, lambda X: before[id(X)])
+            self._learn(tensor, sight and sight.checked(), before)
+        if not outputs or (op is aten.native_batch_norm and args[5]):  # 改写的是参数，不交出来
+            for tensor in tensors(args) if not outputs else tensors(args[3:5]):
+                self._learn(tensor, UNKNOWN, before)
+
+    def _learn(self, X: Tensor, sight: Sight | None, before: dict[int, Sight | None]) -> None:
+        """X 从此看得到 sight。before: 运算之前各个参数看得到的。"""
+        if id(X) in before and not (before[id(X)] == sight and (sight is None or sight.known)):
+            # 就地改写：共用这块存储的别的张量也变了
+            self._writes[storage_id(X)] = self._writes.get(storage_id(X), 0) + 1
+        self._set(X, sight)
 
     def look(self, X: Tensor) -> Sight | None:
-        """X 看得到的输入；与图像无关是 None。"""
-        sight, written = getattr(X, "sight", (None, 0))
-        return sight if written == self._written(X) else UNKNOWN
+        """X 看得到的输入；与图像无关是 None。没有经过运算就与图像共用存储的（`.data`、nn.Parameter），说不清。"""
+        storage = storage_id(X)
+        if getattr(X, "sight", None) is None:
+            return UNKNOWN if storage in self._storages else None
+        sight, written, known = X.sight  # pyright: ignore[reportAttributeAccessIssue]
+        return sight if (storage, self._writes.get(storage, 0)) == (known, written) else UNKNOWN
 
     def field(self, X: Tensor | None) -> Field:
         """X 的感受野；(B, n) 的向量是一个位置。"""
@@ -69,10 +81,10 @@ class Tracker:
         return (sight.gathered([X.dim() - 1]) if X is not None and X.dim() < 3 else sight).field()
 
     def _set(self, X: Tensor, sight: Sight | None) -> None:
-        X.sight = sight, self._written(X)  # pyright: ignore[reportAttributeAccessIssue]  张量上没有这一项，是我们记的
-
-    def _written(self, X: Tensor) -> int:
-        return self._writes.get(storage_id(X), (None, 0))[1] if self._writes else 0
+        storage = storage_id(X)
+        if sight is not None:
+            self._storages[storage] = X.untyped_storage()
+        X.sight = sight, self._writes.get(storage, 0), storage  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @cache
@@ -183,8 +195,11 @@ def _transpose_slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> S
     steps = _steps(X, sliding)
 
     def spread(axis: Axis, place: Place) -> Axis | None:
-        kernel, _, padding, dilation = steps[place.dim]
-        return axis.scattered(place.dim, out.shape[place.dim]) if padding <= dilation * (kernel - 1) else None
+        kernel, stride, padding, dilation = steps[place.dim]
+        count = out.shape[place.dim]
+        used = all(any(0 <= i * stride + tap * dilation - padding < count for tap in range(kernel))
+                   for i in range(place.count))
+        return axis.scattered(place.dim, count) if used else None
     return sight.alone(X.shape, spread, steps)
 
 
@@ -308,10 +323,10 @@ def _view(sight: Sight, args: tuple, out: Tensor) -> Sight:
     old = args[0].shape
     if out.numel() != old.numel() or not out.numel():
         return UNKNOWN
-    # 各个数看得到的不一样，展平还是一个位置；别的排法，位置就乱了
-    if not sight.even and (out.shape[:1] != old[:1] or not (sight.placed or out.dim() == 2)):
-        return UNKNOWN
-    return sight if old == out.shape else sight.each(lambda axis, _: axis.reshaped(old, out.shape))
+    moved = sight if old == out.shape else sight.each(lambda axis, _: axis.reshaped(old, out.shape))
+    # 各个数看得到的不一样，展平还是一个位置；格子与它们挤到一维里，位置就乱了
+    apart = moved.placed and all(axis and axis.place and axis.place.alone(out.shape) for axis in moved.axes)
+    return moved if sight.even or (out.shape[:1] == old[:1] and (apart or out.dim() == 2)) else UNKNOWN
 
 
 def _permute(sight: Sight, args: tuple, out: Tensor) -> Sight:

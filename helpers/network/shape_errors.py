@@ -163,7 +163,7 @@ def _too_small(op: Any, args: tuple) -> bool:
     """填充之后还放不下一个窗口。"""
     kernel, _, padding, dilation = window(op, args)
     sizes = args[0].shape[-len(kernel):]
-    if len(sizes) < len(kernel):  # 连图像都不是
+    if len(sizes) < len(kernel) or len({*map(len, (kernel, padding, dilation))}) > 1:  # 连图像都不是
         return False
     return any(size + 2 * p < (k - 1) * d + 1 for size, k, p, d in zip(sizes, kernel, padding, dilation, strict=True))
 

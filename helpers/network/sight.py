@@ -31,6 +31,11 @@ class Sight(NamedTuple):
         """两个方向的格子都知道排在哪一维。"""
         return all(axis is not None and axis.place is not None for axis in self.axes)
 
+    @property
+    def known(self) -> bool:
+        """两个方向的每一格看得到哪里，都说得清。"""
+        return all(axis is not None and (axis.place is None or axis.cells is not None) for axis in self.axes)
+
     def along(self, dim: int) -> bool:
         """有一个方向的格子排在第 dim 维。"""
         height, width = self.height and self.height.place, self.width and self.width.place
@@ -106,8 +111,10 @@ def beside(seen: Sequence[Sight], count: int, dim: int, dims: int) -> Sight:
     together = merged(seen)
     if len(seen) == count and _same(seen):
         return together
-    # 这一维是通道，一个位置看得到的就是合起来的；不知道是不是通道，就说不清
-    channels = dim and (together.placed or (dim == 1 and dims in (2, 4)))
+    # 这一维是通道，一个位置看得到的就是合起来的；不知道是不是通道，就说不清。两个方向都有格子排在别的维里，就是通道
+    directions = zip(*(each.axes for each in seen), strict=True)
+    elsewhere = all(any(axis and axis.place for axis in axes) for axes in directions)
+    channels = dim and (elsewhere or (dim == 1 and dims == 2))
     return together._replace(even=False) if channels else UNKNOWN
 
 

@@ -124,7 +124,8 @@ class Walk:
             return None
 
     def _needs_values(self, error: BaseException | None) -> bool:
-        return self.on_meta and self.home.type != "meta" and "meta" in str(error).lower()
+        says = str(error).lower()
+        return self.on_meta and self.home.type != "meta" and ("meta" in says or "__format__" in says)
 
     def _settle(self, clear: int | None) -> None:
         """从此真算。"""
@@ -132,7 +133,8 @@ class Walk:
         self.loan.dress(lambda tensor: self._ordered(tensor.detach().clone().to(self._dtype(tensor))), self.training)
 
     def _ordered(self, tensor: Tensor) -> Tensor:
-        return tensor.to(memory_format=self.order) if tensor.dim() == 4 else tensor
+        kept = self.order is torch.preserve_format or tensor.dim() != 4
+        return tensor if kept else tensor.to(memory_format=self.order)
 
     def _dtype(self, tensor: Tensor) -> torch.dtype:
         return self.cast if self.cast is not None and tensor.is_floating_point() else tensor.dtype

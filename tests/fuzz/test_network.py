@@ -77,9 +77,10 @@ LAYOUTS = ["X.mT", "X.permute(0, 2, 3, 1)", "X.transpose(0, 1)", "X[:, :, ::2]",
            "F.linear(X, X.new_ones(2, X.shape[3]), X.new_ones(2))", "F.dropout(X)"]
 
 
-@given(st.lists(st.sampled_from(LAYOUTS), max_size=4), st.sampled_from(["X.view(-1)", "X.view(X.shape[0], -1)"]))
-def test_a_view_works_exactly_where_memory_allows(texts, view):
-    net, shape = nn.Sequential(*map(Op, [*texts, view])), (2, 4, 4, 6)
+@given(st.lists(st.sampled_from(LAYOUTS), max_size=4), st.sampled_from(["X.view(-1)", "X.view(X.shape[0], -1)"]),
+       st.integers(1, 2))
+def test_a_view_works_exactly_where_memory_allows(texts, view, batch):
+    net, shape = nn.Sequential(*map(Op, [*texts, view])), (batch, 4, 4, 6)
     out = run(net, torch.zeros(shape))
     if out is not None:
         assert trace(net, shape)[-1].out_shape == out.shape

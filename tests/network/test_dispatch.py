@@ -183,6 +183,8 @@ def test_products_of_two_dtypes_that_meta_lets_pass_are_refused(multiply, dtype)
 @pytest.mark.parametrize("run", [
     lambda make: F.conv2d(make(1, 2, 9, 9), make(3, 2, 3, 3), make(2)),
     lambda make: F.conv_transpose2d(make(1, 2, 9, 9), make(2, 3, 3, 3), make(2)),
+    lambda make: F.conv_transpose2d(make(1, 2, 9, 9), make(2, 3, 3, 3), output_padding=1),
+    lambda make: F.conv_transpose2d(make(1, 2, 9, 9), make(2, 3, 3, 3), stride=2, output_padding=(1, 2)),
     *(lambda make, how=how: F.conv2d(make(1, 2, 9, 9), make(3, 2, 3, 3), **how) for how in (
         {"padding": -1}, {"padding": (1, -1)}, {"stride": -1}, {"stride": 0}, {"dilation": 0}, {"dilation": -1}))])
 def test_windows_and_biases_that_meta_lets_pass_are_refused(run):

@@ -201,6 +201,73 @@ def test_receptive_field_is_right_or_unknown(name):
     check_field(net, (1, 2, 12, 12))
 
 
+def seven(net, X):
+    """7×7 的卷积，通道数不变。"""
+    return F.conv2d(X, torch.ones(X.shape[1], 1, 7, 7, device=X.device), padding=3, groups=X.shape[1])
+
+
+def through_channels(net, X):
+    Y = torch.cat([X, net.conv(X)], 1)
+    Y[:, 2:] *= seven(net, X).sigmoid()
+    return Y
+
+
+def through_halves(net, X):
+    upper, lower = (Y := X.clone()).chunk(2, 2)
+    upper += lower
+    return Y
+
+
+def through_pairs(net, X):
+    Y = X.clone()
+    Y.view(1, 2, 6, 2, 12)[:, :, :, 0] += Y.view(1, 2, 6, 2, 12)[:, :, :, 1]
+    return Y
+
+
+def through_data(net, X):
+    X.data = seven(net, X)
+    return X
+
+
+def through_data_of_a_weight(net, X):
+    net.conv.bias.data = X.mean((0, 2, 3))
+    return net.conv(X)
+
+
+def through_statistics(net, X):
+    net.norm.train()(X)
+    return net.norm.eval()(X)
+
+
+def through_a_list(net, X):
+    torch._foreach_add_([Y := X.clone()], [seven(net, X)])
+    return Y
+
+
+# 改写了别的张量的内存，和看不到的改写
+WRITES = {
+    **{write.__name__: Call(write, conv=CONV, norm=nn.BatchNorm2d(2)) for write in (
+        through_channels, through_halves, through_pairs, through_data, through_data_of_a_weight, through_statistics,
+        through_a_list)},
+    "through_an_unknown_view": Op("(Y := X.clone(), Y.flatten(2)[:, :, 1:].add_(Y.flatten(2)[:, :, :-1].clone()))[0]"),
+    "a_parameter_of_the_image": Op("X * torch.nn.Parameter(X.mean())"),
+    "two_branches_interleaved": Op(
+        "torch.stack([F.avg_pool2d(F.pad(X, (1, 0)), (1, 2), 1), F.avg_pool2d(F.pad(X, (0, 1)), (1, 2), 1)], -1)"
+        ".flatten(-2)"),
+    "halves_pooled_into_rows": Op("torch.cat([X.permute(0, 2, 3, 1)[:, :6].mean(1, keepdim=True), "
+                                  "X.permute(0, 2, 3, 1)[:, 6:].mean(1, keepdim=True)], 1).permute(0, 3, 1, 2)"),
+    "a_cropped_transposed_window": Op(
+        "F.conv_transpose2d(X[:, :, :4, :4], X.new_ones(2, 2, 3, 3), padding=5, dilation=4).mean((2, 3))"),
+    "one_size_for_both": nn.Sequential(nn.MaxPool2d((3,)), nn.Conv2d(2, 2, 3, padding=(1,), dilation=(2,))),
+    "one_channel_of_every_other": nn.Sequential(Concat(nn.Identity(), CONV), Op("F.max_pool3d(X, 1, (4, 1, 1))")),
+}
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_what_is_written_behind_the_back_is_right_or_unknown(name):
+    check_field(nn.Sequential(WRITES[name]).eval(), (1, 2, 12, 12))
+
+
 @pytest.mark.parametrize("layer", [
     nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1), nn.Flatten(), Op("X.mean((2, 3))"),
     Op("X * X.amax((2, 3), keepdim=True)")], ids=str)
