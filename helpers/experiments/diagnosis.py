@@ -11,7 +11,9 @@ from torch import Tensor, nn
 from helpers.arguments import between, instance
 from helpers.data.split import Split
 from helpers.experiments.run import Finding, Run
+from helpers.network.answer import answered
 from helpers.network.borrow import evaluating, hooked
+from helpers.training.checks import check_scoring
 from helpers.training.loop import Point
 
 
@@ -131,8 +133,7 @@ def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]
 
     一个 ReLU 用在宽度不同的几处，各数各的。
     """
-    instance(net, nn.Module, "net 应当是一个网络")
-    instance(data, Split, "data 应当是训练集或测试集，如 fashion_mnist()[0]")
+    check_scoring(net, data)
     images = between("images", images, 1)
     alive: dict[tuple[str, int], Tensor] = {}
 
@@ -145,7 +146,7 @@ def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]
     relus: dict[nn.Module, str] = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
     with torch.no_grad(), evaluating(net), hooked(relus, leave=count):
         for X in data.some(images):
-            net(X)
+            answered(net, net, X)
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])
             for (name, _), flags in alive.items()]
 

@@ -21,7 +21,7 @@ from helpers.experiments.plan import Plan, initialization_of
 from helpers.experiments.run import Run, comparable_band, official_median
 from helpers.experiments.settings import plain
 from helpers.experiments.store import save, saved_runs
-from helpers.machine.device import dtype_name, fast_dtype, memory_limit
+from helpers.machine.device import check_dtype, dtype_name, fast_dtype, memory_limit
 from helpers.machine.dice import Dice, checked_seed
 from helpers.machine.gauge import Gauge, reset_peak
 from helpers.machine.interrupt import gentle_stop
@@ -31,7 +31,7 @@ from helpers.network.borrow import evaluating
 from helpers.network.forecast import forecast
 from helpers.network.trace import trace
 from helpers.pictures.curves import LivePlot
-from helpers.training.checks import check_dtype, check_training
+from helpers.training.checks import check_training
 from helpers.training.loop import Point, Position, Rate, rate_now, steps
 
 Loop = Callable[..., Iterator[Point]]
@@ -61,7 +61,8 @@ class Session:
         _check(plan, loop, checkpoint, resume)
         self.net, self.train, self.plan, self.test_images = net, train, plan, test.images
         self.seed = None if seed is None else checked_seed(seed)
-        self.dtype = check_dtype(dtype or (fast_dtype(train.device) if loop is None else torch.float32))
+        usual = fast_dtype(train.device) if loop is None else torch.float32
+        self.dtype = check_dtype(usual if dtype is None else dtype)
         self.recipe, self.book_recipe = _recipes(net, train, rate_now(lr), num_epochs, plan)
         self.held = _held(net, train.device)
         self.memory = _memory(net, train, self.dtype, memory_limit(train.device) + self.held)

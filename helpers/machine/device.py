@@ -13,6 +13,7 @@ from helpers.arguments import brief
 from helpers.machine.container import free_memory
 
 GB = 1e9
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 @cache
@@ -97,3 +98,10 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
+
+
+def check_dtype(dtype: torch.dtype) -> torch.dtype:
+    """训练用得了的精度；别的抛出 ValueError。"""
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+        raise ValueError(f"dtype 应当是 {'、'.join(map(str, DTYPES))} 之一，收到的是 {brief(dtype)}。")
+    return dtype

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from helpers.arguments import instance
+
 _ACTIVATIONS = {nn.ReLU: "ReLU", nn.Sigmoid: "sigmoid", nn.Tanh: "tanh"}
 
 
@@ -50,8 +52,8 @@ class LayerText:
 
 
 def describe(module: nn.Module) -> str:
-    """一层的中文说法，一句话，如「5×5 卷积层 (6)，填充 2」。"""
-    return str(LayerText.of(module))
+    """一层的中文说法，一句话，如「5×5 卷积层 (6)，填充 2」。module 不是一层时抛出 TypeError。"""
+    return str(LayerText.of(instance(module, nn.Module, "module 应当是一层")))
 
 
 def _pooling(module: nn.Module) -> str:

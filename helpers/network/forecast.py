@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from helpers.arguments import between
-from helpers.machine.device import GB, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
+from helpers.machine.device import GB, check_dtype, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
 from helpers.network.dispatch import storage_id
 from helpers.network.layer import Shape
 from helpers.network.shape_errors import ShapeError
@@ -89,7 +89,8 @@ def forecast(net: nn.Module, shape: Sequence[int], batch_size: int, *, dtype: to
     dtype: 卷积和矩阵乘法的精度；默认是这台机器上训练用的。
     形状走不通时抛出 ShapeError，别的同 `trace`。
     """
-    dtype, batch_size = dtype or fast_dtype(pick_device()), between("batch_size", batch_size, 1)
+    dtype = check_dtype(fast_dtype(pick_device()) if dtype is None else dtype)
+    batch_size = between("batch_size", batch_size, 1)
     saved = _saved_in(net, (2, *checked_shape(shape)[1:]), dtype)  # 两个样本：批量规范化在训练时不接受一个
     parameters = [*net.parameters()]
     weights = sum(tensor.numel() * tensor.element_size() for tensor in (*parameters, *net.buffers()))

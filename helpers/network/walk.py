@@ -1,7 +1,7 @@
 """让一个形状走过网络：先在 meta 设备上，不分配内存，也不做计算；一路记下每一层。"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -75,6 +75,7 @@ class Walk:
         self.dtype = dtype or next((tensor.dtype for tensor in owned if tensor.is_floating_point()), None)
         self.cast = dtype
         self.device = torch.device("meta")
+        self.everywhere = False  # 没有写 device 的张量也造在 meta 上
         self.clear = 0 if training else None  # 看得到哪里，走到第几层为止说得清；None 是一路都说得清
         loan.dress(lambda tensor: self._ordered(tensor.detach().to("meta", self._dtype(tensor))), training)
 
@@ -83,12 +84,16 @@ class Walk:
 
         走不通就抛出 ShapeError。
         """
-        try:
-            return self._run(shape)
-        except ShapeError as error:
-            if not self._needs_values(error.__cause__):
-                raise
-            self._settle(self.clear if self.training else len(error.layers))
+        for _ in range(3):
+            try:
+                return self._run(shape)
+            except ShapeError as error:
+                if not self._needs_values(error.__cause__):
+                    raise
+                if not self.everywhere and self.home.type == "cpu":
+                    self.everywhere = True  # forward 里造的张量没有写 device，也造在 meta 上
+                else:
+                    self._settle(self.clear if self.training else len(error.layers))
         return self._run(shape)
 
     @property
@@ -146,7 +151,8 @@ class Walk:
             try:
                 self.image = X = self.zeros(shape)
                 meter.fields.begin(X)
-                with hooked(self.names, enter=meter.enter, leave=meter.leave), meter:
+                factories = torch.device("meta") if self.everywhere and self.on_meta else nullcontext()
+                with hooked(self.names, enter=meter.enter, leave=meter.leave), factories, meter:
                     self.net(X)
             except Exception as error:
                 raise meter.stuck(shape, error) from error

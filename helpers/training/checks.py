@@ -3,10 +3,9 @@
 import torch
 from torch import Tensor, nn
 
-from helpers.arguments import between, brief, instance
+from helpers.arguments import between, instance
 from helpers.data.split import Split
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+from helpers.network.answer import with_values
 
 
 def check_training(net: nn.Module, train: Split, test: Split, num_epochs: int) -> int:
@@ -26,8 +25,8 @@ def check_scoring(net: nn.Module, data: Split) -> None:
 
 
 def check_network(net: nn.Module) -> None:
-    """是一个网络，参数的形状都定了，是 float32。"""
-    instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
+    """是一个网络，参数的形状都定了，有数值，是 float32。"""
+    with_values(net)
     for name, parameter in net.named_parameters():
         if nn.parameter.is_lazy(parameter):
             raise ValueError(f"网络里有 Lazy 层，{name} 的形状还没有定；先用 net(X) 运行一次，X 是一批图片。")
@@ -39,13 +38,6 @@ def check_network(net: nn.Module) -> None:
 def _check_split(name: str, split: Split) -> None:
     instance(split, Split, f"{name} 应当是训练集或测试集，如 train, test = fashion_mnist()",
              "一次给了两个的话，写 *data。" if isinstance(split, tuple | list) else "")
-
-
-def check_dtype(dtype: torch.dtype) -> torch.dtype:
-    """训练用得了的精度；别的抛出 ValueError。"""
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype 应当是 {'、'.join(map(str, DTYPES))} 之一，收到的是 {brief(dtype)}。")
-    return dtype
 
 
 def check_output(logits: Tensor, y: Tensor, classes: int) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from helpers.arguments import brief, number
 from helpers.data.split import Split
 from helpers.machine.cuda_graph import GraphedStep, Step, require_cuda_graph
-from helpers.machine.device import fast_dtype
+from helpers.machine.device import check_dtype, fast_dtype
 from helpers.machine.dice import Dice, rolling
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
@@ -20,7 +20,7 @@ from helpers.machine.team import all_sum, parallel, together, world_size
 from helpers.network.answer import answered, blame
 from helpers.network.borrow import evaluating
 from helpers.network.memory_order import order_of, prefer_channels_last
-from helpers.training.checks import check_dtype, check_output, check_scoring, check_training
+from helpers.training.checks import check_output, check_scoring, check_training
 
 Rate = float | Callable[[], float]
 

@@ -11,12 +11,13 @@ from support.nets import Call
 from support.snapshot import snapshot
 from torch import nn
 
-from helpers import forecast, input_sizes, trace
+from helpers import accuracy, fashion_mnist, forecast, input_sizes, trace
 from helpers.network.borrow import Loan, copied, evaluating, hooked, rewinding
 from helpers.network.recording import record
 from helpers.network.shape_errors import ShapeError
 
 CPU = torch.device("cpu")
+DATA = fashion_mnist(batch_size=8, images=20, device="cpu")[1]
 
 
 class Oops(Exception):
@@ -124,6 +125,10 @@ def greedy(net, X):
     del net.spare
     net.hidden[0].bias.fill_(7)
     net.loop[0].append(1)
+    for layer in net.group:
+        layer.bias.fill_(7)
+    net.handle.remove()
+    torch.rand(1, generator=net.dice)
     random.random()
     np.random.rand()
     return net.hidden[0](net.late(net.first(X)) + torch.rand(1, device=X.device))
@@ -136,6 +141,8 @@ def everything():
     net.calls, net.log, net.ring, net.names = 0, [], deque(maxlen=2), {"old"}
     net.counts, net.spare, net.hidden, net.loop = np.zeros(2), 1, [nn.Conv2d(1, 1, 1)], []
     net.loop.append(net.loop)
+    net.group, net.dice = {nn.Conv2d(1, 1, 1)}, torch.Generator()
+    net.handle = net.frozen.register_forward_hook(lambda *_: None)
     net.tied = net.first.weight
     net.first.weight.grad = torch.ones_like(net.first.weight)
     return net
@@ -184,6 +191,58 @@ def test_twins_keep_what_belongs_together():
         net.left, twin = 1, net.tied
         loan.reset()  # 上一次留下的都抹掉
         assert not hasattr(net, "left") and net.tied is not twin
+
+
+def frozen(net):
+    """net.train 不管用的，写在对象上。"""
+    net.train = lambda mode=True: net
+    return net
+
+
+class Frozen(nn.BatchNorm2d):
+    """train() 不管用的类。"""
+
+    def train(self, mode=True):
+        return super().train(False)
+
+
+@pytest.mark.parametrize("layer", [lambda: frozen(nn.Dropout()), lambda: Frozen(2)])
+def test_a_layer_decides_about_its_mode_itself(layer):
+    net = nn.Sequential(layer(), nn.Dropout())
+    for training in (False, True):
+        before = modes(net)
+        with Loan(net) as loan:
+            loan.dress(lambda tensor: tensor, training)
+            loan.reset()
+            borrowed = modes(net)
+        twin = nn.Sequential(layer(), nn.Dropout()).train(training)
+        assert borrowed == modes(twin) and modes(net) == before
+
+
+def test_a_weight_that_is_no_parameter_is_forecast_as_one():
+    weights = [torch.ones(4, 1, 3, 3), torch.ones(4, 4, 3, 3)]
+
+    def forward(net, X):
+        for weight in net.weights:
+            X = torch.conv2d(X, weight, padding=1).sigmoid()
+        return X
+
+    def needs(weights):
+        net = Call(forward)
+        net.weights = weights
+        return forecast(net, (1, 1, 9, 9), 4, dtype=torch.float32).activations
+
+    assert needs([weight.requires_grad_() for weight in weights]) == needs(nn.ParameterList(weights)) > 0
+
+
+@pytest.mark.parametrize("ask", [evaluating, lambda net: trace(net, (1, 1, 5, 5)), lambda net: accuracy(net, DATA)])
+def test_a_forgotten_init_is_told_in_one_sentence(ask):
+    class Forgot(nn.Module):
+        def __init__(self, k):
+            self.k = k
+
+    with pytest.raises(TypeError, match="super"), nullcontext(ask(nn.Sequential(Forgot(3)))) as borrowed, borrowed:
+        pass
 
 
 def test_a_lazy_network_cannot_be_borrowed():

@@ -68,6 +68,45 @@ def cropping(net):
     return net
 
 
+def skips_in_a_list():
+    """U-Net：往下走时存进列表，往上走时取出来；取完，列表又是空的。"""
+    def forward(net, X):
+        for down in net.downs:
+            X = down(X)
+        for up in net.ups:
+            X = up(X)
+        return X
+
+    def down(net, X):
+        net.skips.append(X := net.conv(X))
+        return F.max_pool2d(X, 2)
+
+    def up(net, X):
+        skip = net.skips.pop()
+        return net.conv(torch.cat([F.interpolate(X, size=skip.shape[2:]), skip], 1))
+
+    net = Call(forward, downs=nn.ModuleList(Call(down, conv=nn.Conv2d(1, 1, 3, padding=1)) for _ in range(2)),
+               ups=nn.ModuleList(Call(up, conv=nn.Conv2d(2, 1, 3, padding=1)) for _ in range(2)))
+    skips = []
+    for half in (*net.downs, *net.ups):
+        half.skips = skips
+    return net
+
+
+def stash_and_pop():
+    def save(net, X):
+        net.kept.append(X)
+        return X
+
+    def restore(net, X):
+        kept = net.kept.pop()
+        return F.interpolate(X, size=kept.shape[2:]) + kept
+
+    first, last = Call(save), Call(restore)
+    first.kept = last.kept = []
+    return nn.Sequential(first, nn.Conv2d(1, 1, 3, padding=1), last, nn.Flatten(), nn.Linear(100, 2))
+
+
 NETS |= {
     "boxed": lambda: nn.Sequential(Call(lambda _, X: SimpleNamespace(X=X)), Call(lambda _, box: box.X.flatten(1)),
                                    nn.Linear(16, 2)),
@@ -88,6 +127,7 @@ NETS |= {
                                            up=nn.ConvTranspose2d(1, 1, 2, stride=2)), nn.MaxPool2d(3)),
     "remembers": lambda: nn.Sequential(keeping(Call(stash, down=nn.MaxPool2d(2), up=nn.Upsample(scale_factor=2)))),
     "set_by_an_object": lambda: Call(set_twice, pool=PoolAsSet(), linear=nn.Linear(16, 2), setting=SimpleNamespace()),
+    "skips_in_a_list": skips_in_a_list, "stash_and_pop": stash_and_pop,
     "by_value": lambda: nn.Sequential(nn.MaxPool2d(2), Call(lambda _, X: X if X.sum() >= 0 else -X),
                                       nn.Conv2d(1, 1, 5)),
 }

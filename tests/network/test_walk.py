@@ -190,6 +190,23 @@ def test_falls_back_to_the_device_of_the_network(forward):
     assert input_sizes(net, (1, 1, 8, 8)) == (8, 8)
 
 
+def recurrent(net, X):
+    """初始状态造在 CPU 上，没有写 device。"""
+    state = torch.zeros(2, len(X), 6)
+    return net.rnn(X.squeeze(1), (state, state))[0]
+
+
+def test_what_forward_makes_without_a_device_walks_on_meta_too():
+    net = nn.Sequential(Call(recurrent, rnn=nn.LSTM(8, 6, 2, batch_first=True)))
+    table = trace(net, (3, 1, 5, 8))
+    assert table.macs == 3 * 5 * 4 * 6 * (8 + 6 + 6 + 6) and table[0].out_shape == (3, 5, 6)
+
+
+def test_a_number_may_be_printed():
+    [row] = trace(Call(lambda _, X: (f"{X.mean():.3f}", X.relu())[1]), (1, 1, 4, 4))
+    assert row.out_shape == (1, 1, 4, 4)
+
+
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_a_real_run_gives_the_same_rows_as_meta(device):
     def peek(_, X):

@@ -31,4 +31,8 @@ def _of(value, done):
         return type(value), [_of(item, done) for item in value]
     if isinstance(value, np.ndarray):
         return id(value), value.tolist()
-    return (id(value), repr(value)) if isinstance(value, set) else value
+    if isinstance(value, torch.Generator):
+        return id(value), value.get_state().tolist()
+    if isinstance(value, set):
+        return id(value), [_of(item, done) for item in sorted(value, key=repr)]
+    return value

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import Point, accuracy, fashion_mnist, fit, load, xavier
+from helpers import Point, accuracy, confident_mistakes, fashion_mnist, fit, load, trace, xavier
+from helpers.network.memory_order import order_of
 from helpers.training.loop import steps
 
 lenet = load("7.1").lenet
@@ -125,3 +126,30 @@ def test_one_turn_per_batch_and_stopping_restores_the_mode():
     assert not net.training  # 正在评估
     running.close()
     assert net.training
+
+
+class Viewing(nn.Module):
+    """forward 里写 view：通道排在最后就走不通。"""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.linear = nn.Conv2d(1, 4, 5, stride=4), nn.Linear(4 * 36, 10)
+
+    def forward(self, X):
+        return self.linear(self.conv(X).view(-1, 4 * 36))
+
+
+def test_a_network_that_views_is_trained_and_left_usable():
+    net, data = Viewing(), fashion_mnist(batch_size=20, images=40, device="cpu")
+    before = accuracy(net, data[1], torch.float32)
+    assert list(fit(net, *data, lr=0.1, num_epochs=1))
+    assert net(torch.zeros(1, 1, 28, 28)).shape == (1, 10) and trace(net, (1, 1, 28, 28))
+    assert 0 <= before <= 1 and confident_mistakes(net, data[1]).y.shape[0] > 0
+
+
+def test_other_networks_are_trained_with_channels_last():
+    net, data = lenet(), fashion_mnist(batch_size=20, images=40, device="cpu")
+    assert order_of(net) is torch.contiguous_format
+    list(fit(net, *data, lr=0.1, num_epochs=1))
+    assert order_of(net) is torch.channels_last
+    assert net[3].weight.is_contiguous(memory_format=torch.channels_last)
