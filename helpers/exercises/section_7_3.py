@@ -185,7 +185,7 @@ CLAIMS = Claims(
     explanation="都从网络算：",
     covers=("7.2.2",),
     statements=(
-        Statement("eight_times", "VGG-11 的乘加是 AlexNet 的七倍以上，所以慢。",
+        Statement("eight_times", "VGG-11 的乘加是 AlexNet 的七倍以上。",
                   lambda: _rows().macs > 7 * _alexnet().macs,
                   lambda: f"{_rows().macs / _alexnet().macs:.1f} 倍：高和宽大的时候，通道就已经很多。"),
         Statement("first_window", "AlexNet 的第一层用 7×7 的窗口，VGG 换成 3×3，每个核的参数更多，显存就要得多。",
@@ -214,7 +214,7 @@ WINDOWS = Contest(
     hints=("`recorded(\"7.3\", \"depths\")[\"测试精度\"]` 给出每一组的 Trials。",
            "`first.versus(second)` 是成对的差，看区间里有没有 0。",
            "平均数是 5×5 的高一点，可是区间跨过 0。"),
-    explanation="只把窗口加大，五个种子分不出高下。正文里分得出的两个 3×3 与一个 5×5 看得一样宽，差的是层数。",
+    explanation="只把窗口加大，五个种子分不出高下。正文里分得出的两个 3×3 与一个 5×5 看得一样宽，差的不是看得多宽。",
     arms=("一个 5×5", "一个 3×3"), quantity="测试精度",
     code='from helpers import recorded\n\n'
          'scores = recorded("7.3", "depths")["测试精度"]\n'

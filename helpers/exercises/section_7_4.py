@@ -223,7 +223,7 @@ CLAIMS = Claims(
                   lambda: _shorter_rows().params < _rows().params / 2,
                   lambda: f"只少了 {1 - _shorter_rows().params / _rows().params:.0%}，乘加少 "
                           f"{1 - _shorter_rows().macs / _rows().macs:.0%}：多数参数在 5×5 和 3×3 里。"),
-        Statement("one_matrix", "两个 1×1 的卷积层中间若没有 ReLU（也没有偏置），就等于一个 1×1 的卷积层。",
+        Statement("one_matrix", "两个 1×1 的卷积层中间若没有 ReLU，有没有偏置都等于一个 1×1 的卷积层。",
                   lambda: _matrix_gap() < 1e-5, lambda: f"两种做法最多差 {_matrix_gap():.0e}：矩阵连乘还是矩阵。"),
         Statement("memory", "训练时（批量 128）多数内存是参数和梯度占的。",
                   lambda: _forecast().weights + _forecast().gradients > _forecast().total / 2,
@@ -287,7 +287,7 @@ def _last_layer() -> str:
         others = [load("7.2").alexnet(), load("7.3").vgg11()]
     ends = [isinstance([*net.modules()][-1], nn.ReLU) for net in others]
     own = isinstance([*book_net("7.4")[7].children()][-1], nn.ReLU)
-    return "末尾有 ReLU" if own and not any(ends) else "都没有 ReLU"
+    return "有 ReLU" if own and not any(ends) else "没有不同"
 
 
 GUESSES = (
@@ -299,6 +299,8 @@ GUESSES = (
           options=THREE, truth=_biggest, shows=_example),
     Guess(section="7.4", name="shuffled", question="每张图的像素都按同一个次序打乱，哪一种网络的精度降得最多？",
           options=(DENSE, WIDE, SINGLE), truth=_most_hurt, shows=_shuffles),
-    Guess(section="7.4", name="last-layer", question="AlexNet 和 VGG 从不停在 ln 10；NiN 的最后一层和它们有什么不同？",
-          options=("末尾有 ReLU", "通道更多", "都没有 ReLU"), truth=_last_layer, shows=_ending),
+    Guess(section="7.4", name="last-layer",
+          question="官方运行里，AlexNet 和 VGG 一次也没有停在 ln 10；"
+                   "NiN 的最后一个卷积层后面，与它们的最后一个全连接层后面，有什么不同？",
+          options=("有 ReLU", "通道更多", "没有不同"), truth=_last_layer, shows=_ending),
 )

@@ -207,7 +207,8 @@ def _activations(size: int) -> Forecast:
 
 MEMORY = Number(
     section="7.7", name="memory", within=0.02,
-    question="输入从 96×96 换成 224×224，一批图存下的激活（`forecast(…).activations`）变成几倍？差不到百分之二就行。",
+    question="输入从 96×96 换成 224×224，一批图存下的激活（`forecast(…).activations`）变成几倍？"
+             "相对误差不到 2 % 就行。",
     hints=("激活的大小与像素数成正比，通道数不变。", "像素数变成 (224 / 96)² 倍。", "2.33 的平方。"),
     explanation="激活与像素数成正比：(224 / 96)² ≈ 5.44 倍。\n"
                 "DenseNet 存得多，是因为每次连结都又存两份；重新算一遍（检查点）可以省内存，不用换框架。",
