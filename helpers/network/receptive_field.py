@@ -56,9 +56,10 @@ class Tracker:
         for tensor in outputs:
             sight = follow(args, tensor, lambda X: before[id(X)])
             self._learn(tensor, sight and sight.checked(), before)
-        if not outputs or (op is aten.native_batch_norm and args[5]):  # 改写的是参数，不交出来
-            for tensor in tensors(args) if not outputs else tensors(args[3:5]):
-                self._learn(tensor, UNKNOWN, before)
+        # 改写了、却不交出来的：什么也不交的（_foreach_add_），和训练时的运行统计量
+        hidden = args if not outputs else args[3:5] if op is aten.native_batch_norm and args[5] else ()
+        for tensor in tensors(hidden):
+            self._learn(tensor, UNKNOWN, before)
 
     def _learn(self, X: Tensor, sight: Sight | None, before: dict[int, Sight | None]) -> None:
         """X 从此看得到 sight。before: 运算之前各个参数看得到的。"""

@@ -82,9 +82,11 @@ class Walk:
     def __call__(self, shape: Shape) -> "Meter":
         """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。
 
+        forward 里造的张量没有写 device 的，先试试也造在 meta 上：真算时看不到融合的运算（如 LSTM）里的乘法。
+
         走不通就抛出 ShapeError。
         """
-        for _ in range(3):
+        while True:
             try:
                 return self._run(shape)
             except ShapeError as error:
@@ -94,7 +96,6 @@ class Walk:
                     self.everywhere = True  # forward 里造的张量没有写 device，也造在 meta 上
                 else:
                     self._settle(self.clear if self.training else len(error.layers))
-        return self._run(shape)
 
     @property
     def on_meta(self) -> bool:
