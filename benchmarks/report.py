@@ -90,7 +90,7 @@ def report(content: dict[str, Any]) -> str:
                  if "book" in readings else ""),
               *([seen(readings["view"]) + when("view") + "。"] if "view" in readings else []),
               f"算的一样：七个网络、float32，20 步的损失与 d2l 相差至多 {worst:.1e}；"
-              f"LeNet 按书上的配方各训练一次，测试精度 {accuracies}。"]
+              f"LeNet 按书上的配方各训练一次，测试精度：{accuracies}。"]
     return "\n".join(lines)
 
 

@@ -36,7 +36,7 @@ class Loan(AbstractContextManager):
         self._usual = all(map(_switches_as_usual, self.modules))
         self._original: list[_Attributes] = []
         self._kept: list[tuple[Any, Any]] = []  # 每个模块的钩子之类：不换，用后复原；(它, 原来的内容)
-        self._convert: Callable[[Tensor], Tensor] = lambda tensor: tensor
+        self._convert: Callable[[Tensor], Tensor] = _unchanged
         self._survey([net], set())
 
     def _survey(self, values: Iterable[Any], met: set[int]) -> None:
@@ -138,6 +138,7 @@ class Loan(AbstractContextManager):
             attributes.clear()
             attributes.update(contents)
         self._restore()
+        self.twins, self._convert = {}, _unchanged  # 借的人抓着这里、这里又抓着它：网络不等到垃圾回收才放掉
         for module, was in zip(self.modules, self._modes, strict=True):
             if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
                 module.training = was
@@ -158,6 +159,10 @@ def _changes(value: Any) -> bool:
     return kind not in ATOMS and (kind in _CONTAINERS or isinstance(value, Tensor))
 
 
+def _unchanged(tensor: Tensor) -> Tensor:
+    return tensor
+
+
 def _like(tensor: Tensor, twin: Tensor) -> Tensor:
     """参数的替身也是参数。"""
     if twin is tensor:
@@ -176,16 +181,17 @@ def _switches_as_usual(module: nn.Module) -> bool:
 def submodules(net: nn.Module) -> list[nn.Module]:
     """net 和它里面的模块，各一次。次序同 `net.modules()`，那个一层层地递交名字，慢几倍。"""
     found: dict[int, nn.Module] = {}
-
-    def visit(module: nn.Module) -> None:
-        if "_modules" not in vars(module):
-            raise TypeError(f"{type(module).__name__} 的 __init__ 里没有 super().__init__()；把它写在第一行。")
-        found[id(module)] = module
-        for child in module._modules.values():
-            if child is not None and id(child) not in found:
-                visit(child)
-    visit(net)
+    _visit(net, found)
     return [*found.values()]
+
+
+def _visit(module: nn.Module, found: dict[int, nn.Module]) -> None:  # 写在里面，就自己抓着自己，网络等到垃圾回收才放掉
+    if "_modules" not in vars(module):
+        raise TypeError(f"{type(module).__name__} 的 __init__ 里没有 super().__init__()；把它写在第一行。")
+    found[id(module)] = module
+    for child in module._modules.values():
+        if child is not None and id(child) not in found:
+            _visit(child, found)
 
 
 def parameters(net: nn.Module) -> list[nn.Parameter]:

@@ -246,10 +246,9 @@ data, test = fashion_mnist(32, images=64, device="cpu")
 CODE
 for i in range(50):
     once()
-    if i == 19:  # 堆要先长到够用
-        gc.collect()
+    gc.collect()  # 等它自己收，堆要长到八十多次才够用
+    if i == 19:
         before = process.memory_info().rss
-gc.collect()
 print(len(plt.get_fignums()), process.memory_info().rss - before)
 """
 WITH_LIVE_PLOT = """
