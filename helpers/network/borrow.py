@@ -111,8 +111,7 @@ class Loan(AbstractContextManager):
         if id(value) in self.twins:
             return self.twins[id(value)]
         kind: Any = type(value)
-        # 先记下再填里面的：列表可以装着自己
-        self.twins[id(value)] = twin = self._empty_twin(value, kind)
+        self.twins[id(value)] = twin = self._empty_twin(value, kind)  # 先记下再填里面的：列表可以装着自己
         if kind in _MAPS:
             twin.update({name: self._twin(item) for name, item in value.items()})
         elif kind in _LISTS:
