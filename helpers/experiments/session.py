@@ -61,8 +61,7 @@ class Session:
         _check(plan, loop, checkpoint, resume)
         self.net, self.train, self.plan, self.test_images = net, train, plan, test.images
         self.seed = None if seed is None else checked_seed(seed)
-        usual = fast_dtype(train.device) if loop is None else torch.float32
-        self.dtype = check_dtype(usual if dtype is None else dtype)
+        self.dtype = check_dtype(dtype, fast_dtype(train.device) if loop is None else torch.float32)
         self.recipe, self.book_recipe = _recipes(net, train, rate_now(lr), num_epochs, plan)
         self.held = _held(net, train.device)
         self.memory = _memory(net, train, self.dtype, memory_limit(train.device) + self.held)

@@ -62,6 +62,14 @@ def fast_dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def check_dtype(dtype: torch.dtype | None, usual: torch.dtype) -> torch.dtype:
+    """训练用得了的精度，None 是 usual；别的抛出 ValueError。"""
+    dtype = usual if dtype is None else dtype
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+        raise ValueError(f"dtype 应当是 {'、'.join(map(str, DTYPES))} 之一，收到的是 {brief(dtype)}。")
+    return dtype
+
+
 def dtype_name(dtype: torch.dtype) -> str:
     """精度怎样写，如 "bfloat16"。"""
     return str(dtype).removeprefix("torch.")
@@ -98,10 +106,3 @@ def processor() -> str:
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
-
-
-def check_dtype(dtype: torch.dtype) -> torch.dtype:
-    """训练用得了的精度；别的抛出 ValueError。"""
-    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
-        raise ValueError(f"dtype 应当是 {'、'.join(map(str, DTYPES))} 之一，收到的是 {brief(dtype)}。")
-    return dtype

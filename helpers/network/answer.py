@@ -9,12 +9,12 @@ from helpers.arguments import instance
 from helpers.network.borrow import parameters
 from helpers.network.shape_errors import ShapeError
 from helpers.network.trace import trace
+from helpers.network.walk import checked_network
 
 
 def with_values(net: nn.Module) -> nn.Module:
     """net 自己：一个网络，权重有数值；不是就抛出 TypeError 或 ValueError。"""
-    instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
-    if any(p.is_meta for p in parameters(net)):
+    if any(p.is_meta for p in parameters(checked_network(net))):
         raise ValueError("网络在 meta 设备上，权重没有数值；不用 torch.device(\"meta\")，再造一个。")
     return net
 

@@ -13,6 +13,8 @@ from torch._prims_common import suggest_memory_format
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
+from helpers.machine.device import dtype_name
+
 aten = torch.ops.aten
 
 PRODUCTS = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm}  # 矩阵乘法，最后两个参数相乘
@@ -69,6 +71,12 @@ def window(op: Any, args: tuple) -> Window:
     given = args[1:4] if op in AVERAGE_POOLS else args[1:5]  # 平均汇聚没有膨胀；等于默认值的参数不传
     kernel, (stride, padding, dilation) = given[0], (*given[1:], None, None, None)[:3]
     return _widened(3 if op in _POOLS_3D else 2, kernel, stride or kernel, padding or [0], dilation or [1])
+
+
+def slid(sides: Sequence[int], sliding: Window) -> list[int]:
+    """窗口滑过各边之后的边长；放不下是零或负数。"""
+    return [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
+            in zip(sides, *sliding, strict=True)]
 
 
 def _widened(count: int, *sizes: Sequence[int]) -> Window:
@@ -179,7 +187,7 @@ def multiplied(op: Any, args: tuple) -> list[str]:
         args = *args[-2:], *args[:-2]  # 偏置写在最前
     elif op is not aten.convolution:
         return []
-    return [str(dtype).removeprefix("torch.") for dtype in dict.fromkeys(tensor.dtype for tensor in tensors(args))]
+    return [*map(dtype_name, dict.fromkeys(tensor.dtype for tensor in tensors(args)))]
 
 
 def _try_empty(func: Any, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -259,14 +267,8 @@ def _convolve(*args: Any) -> Any:
             or len(weight) % call.groups or (bias is not None and bias.shape != weight.shape[:1])
             or not _usual(X, weight, *() if bias is None else (bias,)) or channels_last(X, weight)):
         return NotImplemented
-    sides = _sides(X, sliding)
+    sides = slid(X.shape[2:], sliding)
     return _meta([len(X), len(weight), *sides], X) if X.numel() and min(len(weight), *sides) > 0 else NotImplemented
-
-
-def _sides(X: Tensor, sliding: Window) -> list[int]:
-    """窗口滑过最后几维之后的边长；放不下是零或负数。"""
-    return [(side + 2 * pad - apart * (kernel - 1) - 1) // step + 1 for side, kernel, step, pad, apart
-            in zip(X.shape[-len(sliding.kernel):], *sliding, strict=True)]
 
 
 def _slides(sliding: Window) -> bool:
@@ -290,7 +292,7 @@ def _pooled(X: Tensor, sliding: Window, ceil: bool = False) -> list[int] | None:
     if not usual or not _slides(sliding) or not all(
             2 * pad <= kernel for kernel, pad in zip(sliding.kernel, sliding.padding, strict=True)):
         return None
-    sides = _sides(X, sliding)
+    sides = slid(X.shape[2:], sliding)
     return [*X.shape[:2], *sides] if min(sides) > 0 else None
 
 

@@ -89,7 +89,7 @@ def forecast(net: nn.Module, shape: Sequence[int], batch_size: int, *, dtype: to
     dtype: 卷积和矩阵乘法的精度；默认是这台机器上训练用的。
     形状走不通时抛出 ShapeError，别的同 `trace`。
     """
-    dtype = check_dtype(fast_dtype(pick_device()) if dtype is None else dtype)
+    dtype = check_dtype(dtype, fast_dtype(pick_device()))
     batch_size = between("batch_size", batch_size, 1)
     saved = _saved_in(net, (2, *checked_shape(shape)[1:]), dtype)  # 两个样本：批量规范化在训练时不接受一个
     parameters = [*net.parameters()]

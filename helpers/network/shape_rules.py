@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.utils import _pair
 
-from helpers.network.dispatch import channels_last
+from helpers.network.dispatch import Window, channels_last, slid
 from helpers.network.layer import Shape
 
 
@@ -107,8 +107,7 @@ def _slid(X: Plain, channels: int, kernel: Any, stride: Any, padding: Any, dilat
     """窗口滑过之后的形状；放不下、没有通道、不是每一维一个合适的整数，就是 None。"""
     if not all(_two(sizes, low) for sizes, low in ((kernel, 1), (stride, 1), (padding, 0), (dilation, 1))):
         return None
-    sides = [(size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in zip(
-        X.shape[2:], kernel, stride, padding, dilation, strict=True)]
+    sides = slid(X.shape[2:], Window(kernel, stride, padding, dilation))
     return (X.shape[0], channels, *sides) if min(channels, *X.shape, *sides) > 0 else None
 
 

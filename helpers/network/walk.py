@@ -36,14 +36,19 @@ def walking(net: nn.Module, depth: int, *, training: bool = False, dtype: torch.
 
 def _network(net: nn.Module) -> nn.Module:
     """看得到里面的网络；torch.compile 过的，是编译之前的那个。"""
-    instance(net, nn.Module, "net 应当是一个网络", "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
-    for module in submodules(net):
+    for module in submodules(checked_network(net)):
         if isinstance(module, torch.jit.ScriptModule):
             name = next(name for name, each in net.named_modules() if each is module)
             where = f"第 {name} 层" if name else "这个网络"
             raise TypeError(f"{where}是 torch.jit 编译过的，看不到里面的运算；请用编译之前的网络。")
     inner = getattr(net, "_orig_mod", net)
     return inner if isinstance(inner, nn.Module) else net
+
+
+def checked_network(net: nn.Module) -> nn.Module:
+    """net 自己；不是网络就抛出 TypeError。"""
+    return instance(net, nn.Module, "net 应当是一个网络",
+                    "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
 
 
 def checked_shape(shape: Sequence[int]) -> Shape:

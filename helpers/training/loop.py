@@ -106,7 +106,7 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         rate_now(lr)
     if cuda_graph:
         require_cuda_graph(train.device)
-    dtype = check_dtype(fast_dtype(train.device) if dtype is None else dtype)
+    dtype = check_dtype(dtype, fast_dtype(train.device))
     update = Update(net, train, dtype, gauge or Gauge(train.device), position or Position(), dice)
     step = GraphedStep(update, dice and dice.generator(train.device)) if cuda_graph else update
     return _epochs(update, step, train, test, lr, num_epochs, reports)
@@ -265,7 +265,7 @@ def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) ->
 def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
     check_scoring(net, data)
-    scoring = _evaluate(net, data, check_dtype(fast_dtype(data.device) if dtype is None else dtype), Gauge(data.device))
+    scoring = _evaluate(net, data, check_dtype(dtype, fast_dtype(data.device)), Gauge(data.device))
     while True:
         try:
             next(scoring)
