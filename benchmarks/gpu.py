@@ -26,6 +26,7 @@ from gpu_parts import PARTS
 from report import write_readme
 
 FOLDER, TRIAL = RESULTS / "gpu", ROOT / "build" / "gpu"  # 显卡上量的；在别的设备上试的
+PATHS = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # 原来的路径也留着
 SECONDS = 570
 # 每一部分至多几秒；训练一轮放在最后，用剩下的时间
 LIMITS = {"machine": 60, "tests": 120, "trajectories": 180, "graph": 120, "memory": 60, "out_of_memory": 90, "nccl": 90,
@@ -41,7 +42,7 @@ def do(name: str, device: str, seconds: float, folder: Path) -> dict[str, Any]:
     with said.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("gpu_parts.py"), name, device, out, str(0.9 * seconds)],
-            cwd=ROOT, stderr=errors, env=os.environ | {"COMPANION_RUNS": str(folder / "runs"), "PYTHONPATH": str(ROOT)})
+            cwd=ROOT, stderr=errors, env=os.environ | {"COMPANION_RUNS": str(folder / "runs"), "PYTHONPATH": PATHS})
         try:
             code = process.wait(timeout=seconds)
             error = "" if code == 0 else f"出错，退出码 {code}：{_last_line(said)}"

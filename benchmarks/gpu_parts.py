@@ -36,6 +36,7 @@ from helpers.training.loop import Point, steps
 Readings = Iterator[tuple[str, dict[str, Any]]]
 STEPS, EPOCHS = 20, 2  # 轨迹走几步；比 CUDA graph 时走几轮，最后一轮才记时间
 NUDGES = 2  # CPU 上差一个舍入的轨迹，走几条
+FEW, MORE = 5, 15  # 训练一轮之前，先训练几批，看一张图要多久
 
 
 def attempt(act: Callable[..., dict[str, Any]], *arguments: Any, **options: Any) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def worst(one: list[float], other: list[float]) -> float:
     return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
-def follow(section: str, device: torch.device, *, cuda_graph: bool, batches: int = 10, **changes: Any
+def follow(section: str, device: torch.device, *, cuda_graph: bool | None, batches: int = 10, **changes: Any
            ) -> dict[str, Any]:
     """照平常的精度训练 EPOCHS 轮，每轮 batches 批、最后一批不满：损失，最后一轮里一步的秒数，PyTorch 留过的内存。"""
     plan = load(section).plan.book.change(**changes)
@@ -157,16 +158,18 @@ def follow(section: str, device: torch.device, *, cuda_graph: bool, batches: int
 
 
 def graph(device: torch.device, seconds: float, sections: tuple[str, ...] = (*NETWORKS,), **options: Any) -> Readings:
-    """CUDA graph 与照常的一步：损失差多少，时间和内存各多少。照常的走两遍，两遍之间的差是显卡自己的。
+    """CUDA graph 与照常的一步：损失差多少，时间和内存各多少；chosen: 录不录由训练自己决定。
 
-    options: 见 `follow`。
+    照常的走两遍，两遍之间的差是显卡自己的。options: 见 `follow`。
     """
     def differ(section: str) -> dict[str, Any]:
-        first, again, replayed = (follow(section, device, cuda_graph=on, **options) for on in (False, False, True))
-        return {"noise": worst(first["losses"], again["losses"]),
-                "difference": worst(replayed["losses"], again["losses"]), "scale": max(again["losses"]),
-                "plain": again["step"], "graph": replayed["step"],
-                "plain_memory": again["reserved"], "graph_memory": replayed["reserved"]}
+        first, again, replayed, chosen = (follow(section, device, cuda_graph=on, **options)
+                                          for on in (False, False, True, None))
+        return {"noise": worst(first["losses"], again["losses"]), "scale": max(again["losses"]),
+                "difference": max(worst(each["losses"], again["losses"]) for each in (replayed, chosen)),
+                "plain": again["step"], "graph": replayed["step"], "chosen": chosen["step"],
+                "plain_memory": again["reserved"], "graph_memory": replayed["reserved"],
+                "chosen_memory": chosen["reserved"]}
     for section in sections:
         yield section, attempt(differ, section)
         release_memory(device)
@@ -265,7 +268,7 @@ def epochs(device: torch.device, seconds: float, sections: tuple[str, ...] = (*N
     start: 怎样起一个内核，测试时换掉。显存小，所以我们的和 d2l 的各只有一个内核，轮到一个，另一个已经放掉它留着的。
     """
     deadline = time.monotonic() + seconds
-    sides = {"ours": "ours", **({"cuda_graph": "ours"} if device.type == "cuda" else {}),
+    sides = {"ours": "ours", **({"plain": "ours"} if device.type == "cuda" else {}),
              **({"d2l": "d2l"} if installed("d2l") else {})}
     with tempfile.TemporaryDirectory() as folder:
         unpack(Path(folder))
@@ -311,15 +314,25 @@ def _epoch(kernels: Kernels, sides: dict[str, str], section: str, share: float) 
 
     def do(side: str, images: int) -> dict[str, Any]:
         return attempt(kernels.ask, sides[side], f"tidy({side}({section!r}, {images}))")
-    rates = {}
+    costs = {}
     for side in sides:
-        for _ in range(2):  # 第一次要备好卷积算法
-            readings[side] = do(side, 5 * batch)
-        rates[side] = readings[side].get("seconds", 0) / (5 * batch)
-    images = affordable(share - (time.monotonic() - began), sum(rates.values()), batch)
-    if images > 5 * batch:
-        readings = {side: do(side, images) if rates[side] else readings[side] for side in sides}
-    return {"images": max(images, 5 * batch), **readings}
+        do(side, FEW * batch)  # 第一次要备好卷积算法
+        few, more = (do(side, count * batch) for count in (FEW, MORE))
+        readings[side] = more
+        if "error" not in few and "error" not in more:
+            costs[side] = cost(few["seconds"], more["seconds"], batch)
+    start, rate = (sum(each) for each in zip(*costs.values(), strict=True)) if costs else (0.0, 0.0)
+    images = affordable(share - (time.monotonic() - began) - start, rate, batch)
+    if images > MORE * batch:
+        readings |= {side: do(side, images) for side in costs}
+    return {"images": max(images, MORE * batch), **readings}
+
+
+def cost(few: float, more: float, batch: int) -> tuple[float, float]:
+    """(开头要几秒, 以后一张图几秒)。few, more: FEW 批、MORE 批各用了几秒；分不开的都算作一张张的。"""
+    rate = (more - few) / ((MORE - FEW) * batch)
+    start = few - FEW * batch * rate
+    return (start, rate) if rate > 0 and start > 0 else (0.0, more / (MORE * batch))
 
 
 def affordable(seconds: float, rate: float, batch: int) -> int:

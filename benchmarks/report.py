@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
 BEGIN, END = "<!-- 比值：benchmarks/report.py 生成 -->", "<!-- 比值到此 -->"
 Readings = dict[str, list[Any]]
-EXTRA = {"float32": "这里也用 float32", "cuda_graph": "这里用 CUDA graph"}  # 我们的另外几种做法，做了才有这一列
+EXTRA = {"float32": "这里也用 float32", "plain": "这里不录 CUDA graph"}  # 我们的另外几种做法，做了才有这一列
 
 
 def ratios(readings: Readings, peer: str, ours: str = "ours", value: Callable[[Any], float] = float) -> list[float]:

@@ -134,7 +134,8 @@ def main(arguments: list[str] | None = None) -> int:
     runner.add_argument("--resume", action="store_true", help="有存档就从那里接着训练，没有就从头")
     runner.add_argument("--sync-batch-norm", action="store_true", help="几块 GPU 一起算批量规范化的均值和方差")
     runner.add_argument("--dtype", metavar="精度", help="float32 或 bfloat16，默认由硬件定")
-    runner.add_argument("--cuda-graph", action="store_true", help="把一步录成 CUDA graph；还没有在 GPU 上验证过")
+    runner.add_argument("--cuda-graph", action=argparse.BooleanOptionalAction,
+                        help="一定把一步录成 CUDA graph，或者一定不录；默认自己决定")
     commands.add_parser("progress", help="练习做到哪里了，先猜猜对了几个")
     answers = commands.add_parser("solutions", help="全部练习的提示和答案，印成一份 Markdown")
     answers.add_argument("--to", type=Path, metavar="文件夹", help="写进这个文件夹，连同图")

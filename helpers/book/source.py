@@ -83,14 +83,36 @@ def _base(node: ast.AST) -> str:
 
 
 def _used(code: str) -> set[str]:
-    """一个语句用到的全局的名字；函数自己的局部变量不算。"""
-    names, waiting = set(), [symtable.symtable(code, "", "exec")]
+    """一个语句用到的全局的名字；函数和推导式自己的局部变量不算。"""
+    names, waiting = set(), [symbols(code)]
     while waiting:
         table = waiting.pop()
         waiting += table.get_children()
         names |= {symbol.get_name() for symbol in table.get_symbols()
                   if symbol.is_referenced() and (symbol.is_global() or table.get_type() == "module")}
     return names
+
+
+def symbols(code: str) -> symtable.SymbolTable:
+    """一段代码的符号表，各版 Python 相同。
+
+    3.12 起，列表、集合和字典的推导式不再自成一层（PEP 709），里面的变量混进外面；所以都当作生成器，它仍然是一层。
+    """
+    return symtable.symtable(ast.unparse(_AsGenerators().visit(ast.parse(code))), "〔笔记本〕", "exec")
+
+
+class _AsGenerators(ast.NodeTransformer):
+    """推导式都写成生成器：用到的名字相同。"""
+
+    def visit_ListComp(self, node: ast.ListComp | ast.SetComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(node.elt, node.generators)
+
+    visit_SetComp = visit_ListComp
+
+    def visit_DictComp(self, node: ast.DictComp) -> ast.GeneratorExp:
+        self.generic_visit(node)
+        return ast.GeneratorExp(ast.Tuple([node.key, node.value], ast.Load()), node.generators)
 
 
 def _loaded(statement: ast.stmt) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,8 @@ import hashlib
 import json
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from helpers.machine.dice import Dice
 from helpers.machine.interrupt import gentle_stop
 from helpers.machine.team import rank
 from helpers.network.dispatch import tensors
-from helpers.training.loop import Point, Position
+from helpers.training.loop import Point, Position, Turns
 
 _MAY_CHANGE = ("num_epochs", "lr")  # 接着训练时可以与存档不同的
 
@@ -132,9 +133,9 @@ def _fits(state: dict[str, Tensor], net: nn.Module) -> bool:
                                           and state[name].dtype == value.dtype) for name, value in own.items())
 
 
-def kept(turns: Iterator[Point | None], store: Callable[[], None]) -> Iterator[Point | None]:
+def kept(turns: Turns, store: Callable[[], None]) -> Turns:
     """走 turns，每一轮和中断时 store() 一次；按了中断，走完这一步、存好，再抛出 KeyboardInterrupt。"""
-    with gentle_stop() as stopped:
+    with gentle_stop() as stopped, closing(turns):
         try:
             for point in turns:
                 yield point

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from helpers.arguments import between, instance
 from helpers.data.split import Split
 from helpers.experiments.run import Finding, Run
-from helpers.network.answer import answered
+from helpers.network.answer import answered, home
 from helpers.network.borrow import evaluating, hooked
 from helpers.training.checks import check_scoring
 from helpers.training.loop import Point
@@ -146,7 +146,7 @@ def dead_relus(net: nn.Module, data: Split, images: int = 256) -> list[DeadReLU]
     relus: dict[nn.Module, str] = {module: name for name, module in net.named_modules() if isinstance(module, nn.ReLU)}
     with torch.no_grad(), evaluating(net), hooked(relus, leave=count):
         for X in data.some(images):
-            answered(net, net, X)
+            answered(net, net, X.to(home(net, X.device)))
     return [DeadReLU(name, int((~flags).sum()), len(flags), is_output=name == order[-1])
             for (name, _), flags in alive.items()]
 
@@ -164,7 +164,7 @@ def _missing(run: Run, net: nn.Module | None, data: Split | None) -> list[Findin
     predicted = set()
     with torch.no_grad(), evaluating(net):
         for X in data.some(512):
-            predicted.update(net(X).argmax(1).tolist())
+            predicted.update(net(X.to(home(net, X.device))).argmax(1).tolist())
             if len(predicted) == len(data.classes):
                 return []
     missing = [name for i, name in enumerate(data.classes) if i not in predicted]

@@ -4,6 +4,7 @@ import inspect
 import warnings
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -32,7 +33,7 @@ from helpers.network.forecast import forecast
 from helpers.network.trace import trace
 from helpers.pictures.curves import LivePlot
 from helpers.training.checks import check_training
-from helpers.training.loop import Point, Position, Rate, rate_now, steps
+from helpers.training.loop import Point, Position, Rate, Turns, rate_now, steps
 
 Loop = Callable[..., Iterator[Point]]
 _ENDED_BY = {"memory": "内存不够。减小批量、输入边长或宽度再训练。", "diverged": "损失溢出。", "error": "出错了。"}
@@ -55,7 +56,7 @@ class Session:
     def __init__(self, net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
                  plan: Plan | None = None, seed: int | None = None, dtype: torch.dtype | None = None,
                  loop: Loop | None = None, checkpoint: Path | None = None, resume: bool = False,
-                 cuda_graph: bool = False):
+                 cuda_graph: bool | None = None):
         """参数见 `train`；lr 也可以是一个函数，每一步都重新问它。"""
         self.num_epochs = num_epochs = check_training(net, train, test, num_epochs)
         _check(plan, loop, checkpoint, resume)
@@ -92,11 +93,12 @@ class Session:
         """接着训练时要核对的：精度和种子也不能变。"""
         return self.recipe | {"dtype": dtype_name(self.dtype), "seed": self.seed}
 
-    def _record(self, turns: Iterator[Point | None]) -> Generator[Point | None, None, None]:
-        for point in turns:
-            if point is not None:
-                self.points.append(point)
-            yield point
+    def _record(self, turns: Turns) -> Turns:
+        with closing(turns):
+            for point in turns:
+                if point is not None:
+                    self.points.append(point)
+                yield point
         self.ended = "done"
 
     def __iter__(self) -> Iterator[Point | None]:
@@ -237,18 +239,20 @@ def _check_loop(loop: Loop) -> None:
         raise TypeError(f"{_LOOP}；收到的是 {brief(loop)}。") from error
 
 
-def _timed(loop: Loop, arguments: tuple, gauge: Gauge) -> Iterator[Point]:
+def _timed(loop: Loop, arguments: tuple[Any, ...], gauge: Gauge) -> Generator[Point, None, None]:
     """读者自己的循环给出的点，里面分不出取数据、更新和评估。走第一步才调用它：它也许一口气训练完。"""
     gauge.lap("drawing")
-    for point in instance(loop(*arguments), Iterable, _LOOP):
-        gauge.lap("loop")
-        yield instance(point, Point, _LOOP)
-        gauge.lap("drawing")
+    points = instance(loop(*arguments), Iterable, _LOOP)
+    with closing(points) if isinstance(points, Generator) else nullcontext():
+        for point in points:
+            gauge.lap("loop")
+            yield instance(point, Point, _LOOP)
+            gauge.lap("drawing")
 
 
 def train(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, plan: Plan | None = None,
           seed: int | None = None, loop: Loop | None = None, dtype: torch.dtype | None = None,
-          checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool = False) -> Run:
+          checkpoint: Path | None = None, resume: bool = False, cuda_graph: bool | None = None) -> Run:
     """训练并画出会动的曲线，返回 Run，也存一份；中断或溢出时留下已有的部分。
 
     plan: 给了才知道网络的名字和书上的配方，也才能与官方结果比较。

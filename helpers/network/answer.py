@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from helpers.arguments import instance
@@ -19,6 +20,12 @@ def with_values(net: nn.Module) -> nn.Module:
     return net
 
 
+def home(net: nn.Module, otherwise: torch.device) -> torch.device:
+    """网络在哪个设备上；没有参数也没有统计量的是 otherwise。"""
+    owned = next((tensor for tensor in (*parameters(net), *net.buffers())), None)
+    return otherwise if owned is None else owned.device
+
+
 def placed(net: nn.Module, X: Tensor) -> Tensor:
     """X 的一份副本，设备和精度都与网络的相同：就地改写输入的网络，改的是它。
 
@@ -29,7 +36,7 @@ def placed(net: nn.Module, X: Tensor) -> Tensor:
         raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
     owned = [*parameters(net), *net.buffers()]
     like = next((tensor for tensor in owned if tensor.is_floating_point()), X)
-    return X.detach().to(owned[0].device if owned else X.device, like.dtype, copy=True)
+    return X.detach().to(home(net, X.device), like.dtype, copy=True)
 
 
 def answered(answer: Callable[[Tensor], Any], net: nn.Module, X: Tensor) -> Any:

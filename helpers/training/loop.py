@@ -3,6 +3,7 @@
 import gc
 import math
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -11,18 +12,19 @@ from torch.nn import functional as F
 
 from helpers.arguments import brief, number
 from helpers.data.split import Split
-from helpers.machine.cuda_graph import GraphedStep, Step, require_cuda_graph
+from helpers.machine.cuda_graph import GraphedStep, Step, may_graph, require_cuda_graph
 from helpers.machine.device import check_dtype, fast_dtype
 from helpers.machine.dice import Dice, rolling
 from helpers.machine.gauge import Gauge
 from helpers.machine.memory import keep_memory, release_memory
 from helpers.machine.team import all_sum, parallel, together, world_size
-from helpers.network.answer import answered, blame
+from helpers.network.answer import answered, blame, home
 from helpers.network.borrow import evaluating
 from helpers.network.memory_order import order_of, prefer_channels_last
 from helpers.training.checks import check_output, check_scoring, check_training
 
 Rate = float | Callable[[], float]
+Turns = Generator["Point | None", None, None]  # 一步一步的训练：该报告时给出一点，不该时是 None
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Position:
 
 
 def fit(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
-        gauge: Gauge | None = None, cuda_graph: bool = False) -> Iterator[Point]:
+        gauge: Gauge | None = None, cuda_graph: bool | None = None) -> Iterator[Point]:
     """用小批量随机梯度下降训练 net，每轮给出五个点左右；网络留在数据所在的设备上。
 
     train, test: 训练和测试的两半，如 `fashion_mnist` 给出的；每批 X 为 (B, C, H, W) float32，y 为 (B,) int64。
@@ -82,18 +84,26 @@ def fit(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int,
     num_epochs: 轮数。
     dtype: 卷积和矩阵乘法的精度；默认在擅长 bfloat16 的硬件上自动混合精度，其余用 float32。
     gauge: 给了就把时间记进去：data、steps、evaluation，以及调用者用掉的 drawing。
-    cuda_graph: 把一步录成 CUDA graph 再重放，小网络上启动核函数的时间就没有了；要一块 NVIDIA GPU，
-        网络的 forward 不能等 GPU（例如 .item()），也不能看 Python 里会变的值。还没有在 GPU 上验证过，所以默认不用。
+    cuda_graph: 要不要把一步录成 CUDA graph 再重放，省下逐个启动核函数的时间。默认自己决定：一块 NVIDIA GPU 上，
+        GPU 在等主机、显存有余、forward 不等 GPU（例如 .item()）、不在 Python 里留下什么，才录。重放时 forward 里的
+        Python 不再运行：它若看别处会变的值（全局变量、滑块），就写 False。True 是一定要录，录不成抛出 ValueError。
     参数不合适时抛出 ValueError；损失变成 NaN 或无穷大时抛出 FloatingPointError，写明第几轮、什么学习率；
     内存或显存不够时抛出 MemoryError，写明试什么批量，占用的已经释放。
     """
-    turns = steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge, cuda_graph=cuda_graph)
-    return (point for point in turns if point is not None)
+    return _points(steps(net, train, test, lr=lr, num_epochs=num_epochs, dtype=dtype, gauge=gauge,
+                         cuda_graph=cuda_graph))
+
+
+def _points(turns: Turns) -> Iterator[Point]:
+    with closing(turns):
+        for point in turns:
+            if point is not None:
+                yield point
 
 
 def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: int, dtype: torch.dtype | None = None,
-          gauge: Gauge | None = None, cuda_graph: bool = False, reports: int = 5,
-          position: Position | None = None, dice: Dice | None = None) -> Generator[Point | None, None, None]:
+          gauge: Gauge | None = None, cuda_graph: bool | None = None, reports: int = 5,
+          position: Position | None = None, dice: Dice | None = None) -> Turns:
     """与 `fit` 相同，但每一步（训练或评估的一个批量）都交还一次控制：不该报告时给出 None。
 
     随时可以停：关闭这个迭代器，网络回到原来的模式，权重是最后一步的。
@@ -108,12 +118,14 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
         require_cuda_graph(train.device)
     dtype = check_dtype(dtype, fast_dtype(train.device))
     update = Update(net, train, dtype, gauge or Gauge(train.device), position or Position(), dice)
-    step = GraphedStep(update, dice and dice.generator(train.device)) if cuda_graph else update
+    step: Step = update
+    if cuda_graph or (cuda_graph is None and may_graph(train.device)):
+        step = GraphedStep(update, dice and dice.generator(train.device), None if cuda_graph else net)
     return _epochs(update, step, train, test, lr, num_epochs, reports)
 
 
 def _epochs(update: "Update", step: Step, train: Split, test: Split, lr: Rate, num_epochs: int,
-            reports: int) -> Generator[Point | None, None, None]:
+            reports: int) -> Turns:
     here, gauge = update.position, update.gauge
     gauge.lap("drawing")  # 在这以前画好的坐标轴
     keep_memory()
@@ -265,7 +277,8 @@ def _check_finite(loss: Tensor, point: Point | None, epoch: float, lr: float) ->
 def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> float:
     """net 在 data 上的精度，0–1；在 eval 模式下计算，之后各层回到原来的模式。"""
     check_scoring(net, data)
-    scoring = _evaluate(net, data, check_dtype(dtype, fast_dtype(data.device)), Gauge(data.device))
+    device = home(net, data.device)
+    scoring = _evaluate(net, data, check_dtype(dtype, fast_dtype(device)), Gauge(device))
     while True:
         try:
             next(scoring)
@@ -275,15 +288,16 @@ def accuracy(net: nn.Module, data: Split, dtype: torch.dtype | None = None) -> f
 
 def _evaluate(net: nn.Module, data: Split, dtype: torch.dtype, gauge: Gauge,
               dice: Dice | None = None) -> Generator[None, None, Tensor]:
-    """逐批评估，每批交还一次控制；最后返回全体答对的张数。"""
-    hits, answer, order = torch.zeros((), dtype=torch.int64, device=data.device), rolling(net, dice), order_of(net)
+    """逐批评估，在网络所在的设备上，每批交还一次控制；最后返回全体答对的张数。"""
+    device, answer, order = home(net, data.device), rolling(net, dice), order_of(net)
+    hits = torch.zeros((), dtype=torch.int64, device=device)
     with evaluating(net):
         for X, y in data:
             # 梯度开关和自动混合精度是整个线程的状态，不能带着它们交还控制
-            with torch.no_grad(), torch.autocast(X.device.type, dtype, enabled=dtype != torch.float32):
-                logits = answered(answer, net, X.to(memory_format=order))
+            with torch.no_grad(), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
+                logits = answered(answer, net, X.to(device, memory_format=order))
                 check_output(logits, y, len(data.classes))
-                hits += (logits.argmax(1) == y).sum()
+                hits += (logits.argmax(1) == y.to(device)).sum()
             gauge.lap("evaluation")
             yield
             gauge.lap("drawing")

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from helpers.arguments import between
 from helpers.data.split import Split
 from helpers.machine.device import fast_dtype
-from helpers.network.answer import answered
+from helpers.network.answer import answered, home
 from helpers.network.borrow import evaluating
 from helpers.network.memory_order import order_of
 from helpers.training.checks import check_output, check_scoring
@@ -33,10 +33,11 @@ def confident_mistakes(net: nn.Module, data: Split, count: int = 12) -> Mistakes
     """net 在 data 上认错的图里，最有把握的 count 张，不够就是全部；在 eval 模式下计算，之后各层回到原来的模式。"""
     check_scoring(net, data)
     count = between("count", count, 1)
-    dtype, kept, order = fast_dtype(data.device), [], order_of(net)
-    with torch.no_grad(), evaluating(net), torch.autocast(data.device.type, dtype, enabled=dtype != torch.float32):
+    device, kept, order = home(net, data.device), [], order_of(net)
+    dtype = fast_dtype(device)
+    with torch.no_grad(), evaluating(net), torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         for X, y in data:
-            X = X.to(memory_format=order)
+            X, y = X.to(device, memory_format=order), y.to(device)
             logits = answered(net, net, X)
             check_output(logits, y, len(data.classes))
             p, y_hat = logits.float().softmax(1).max(1)

@@ -21,7 +21,7 @@ def test_whole_data_set():
     # 出处：原始仓库的 README 说前几张训练图的标签是 9 0 0 3 0
     assert train.y[:5].tolist() == [9, 0, 0, 3, 0]
     assert len(LABELS) == 10 and LABELS[9].startswith("短靴")
-    assert train.device == pick_device() and repr(train) == "Batches(60000 张, 批量 256, 28×28)"
+    assert train.device.type == pick_device().type and repr(train) == "Batches(60000 张, 批量 256, 28×28)"
 
 
 def test_first_pixels_equal_the_raw_file():

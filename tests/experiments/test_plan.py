@@ -227,12 +227,12 @@ def test_the_seconds_of_one_epoch_are_measured():
 
 
 def test_what_does_not_fit_is_refused_before_anything_is_allocated():
-    plan = budget(vgg11, size=224, batch_size=128, hidden=60_000)  # 五十多亿个参数
+    plan = budget(vgg11, size=224, batch_size=128, hidden=10**6)  # 一万多亿个参数
     before = psutil.Process().memory_info().rss
     with pytest.raises(ValueError, match=r"训练约要 .* GB 内存（批量 128），只有 .* GB，放不下；一个样本也放不下"):
         plan.build()
     with pytest.raises(ValueError, match=r"（批量 60,000），只有 .*批量至多 [\d,]+。用 plan\.change\(batch_size=\d+\)"):
-        budget(vgg11, size=224, ratio=4, batch_size=60_000).build()
+        budget(vgg11, size=224, batch_size=60_000).build()
     assert psutil.Process().memory_info().rss - before < 50e6
 
 

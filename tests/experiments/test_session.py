@@ -11,7 +11,7 @@ from torch import nn
 from helpers import Session, budget, fashion_mnist, forecast, load, saved_runs, train
 from helpers.machine.dice import Dice
 from helpers.network.shape_errors import ShapeError
-from helpers.training.loop import Point
+from helpers.training.loop import Point, steps
 
 lenet = load("7.1").lenet
 
@@ -98,6 +98,24 @@ def test_leaving_early_is_an_interrupt_and_gives_the_network_back():
                 assert not net.training
                 break
     assert running.finish().ended == "interrupted" and net.training
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["自带的循环", "读者的循环"])
+def test_leaving_early_closes_every_generator_now(monkeypatch, tmp_path, own):
+    """Python 3.12 关掉一个生成器，不一定放掉它里面的。"""
+    inner = []
+
+    def held(*arguments, **options):
+        inner.append(steps(*arguments, **options))
+        return inner[-1]
+
+    def loop(net, train, test, lr, num_epochs):
+        inner.append(Point(epoch, 1.0, 0.5, 0.5) for epoch in range(1, 3))
+        return inner[-1]
+    monkeypatch.setattr("helpers.experiments.session.steps", held)
+    with session(**({"loop": loop} if own else {"checkpoint": tmp_path / "a.pt"})) as running:
+        next(iter(running))
+    assert inner[0].gi_frame is None
 
 
 def test_other_exceptions_are_not_swallowed():

@@ -79,6 +79,7 @@ def test_the_processor_is_named_as_linux_names_it(monkeypatch):
 
 
 def test_the_machine_is_named(monkeypatch):
+    monkeypatch.setattr("helpers.machine.device.pick_device", lambda: torch.device("cpu"))
     assert processor() in describe_machine() and f"{torch.get_num_threads()} 个线程" in describe_machine()
 
     def gone(*arguments, **options):

@@ -61,7 +61,7 @@ def record_on_tapes(monkeypatch):
     made = []
 
     @contextlib.contextmanager
-    def capture(tape, stream):
+    def capture(tape, stream, capture_error_mode):
         generators = [torch.default_generator, *tape.generators]
         states = [generator.get_state() for generator in generators]
         try:
@@ -80,8 +80,10 @@ def record_on_tapes(monkeypatch):
 
     Stream.main, Stream.waits = Stream(), []
     for name, value in {"CUDAGraph": new_tape, "graph": capture, "Stream": Stream,
-                        "current_stream": lambda: Stream.main,
+                        "current_stream": lambda: Stream.main, "synchronize": lambda device: None,
+                        "max_memory_allocated": lambda device: 0, "memory_allocated": lambda device: 0,
                         "stream": lambda stream: contextlib.nullcontext()}.items():
         monkeypatch.setattr(torch.cuda, name, value)
     monkeypatch.setattr(loop, "require_cuda_graph", lambda device: None)
+    monkeypatch.setattr(loop, "may_graph", lambda device: True)
     return made

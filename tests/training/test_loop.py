@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers import Point, accuracy, confident_mistakes, fashion_mnist, fit, load, trace, xavier
+from helpers import Point, accuracy, confident_mistakes, dead_relus, fashion_mnist, fit, kaiming, load, trace, xavier
 from helpers.network.memory_order import order_of
 from helpers.training.loop import steps
 
@@ -104,7 +104,30 @@ def test_lr_is_asked_at_every_step():
     before = [p.clone() for p in net.parameters()]
     list(fit(net, train, test, lr=lr, num_epochs=2))
     assert len(asked) == 10
-    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, net.cpu().parameters(), strict=True))
+
+
+@pytest.mark.cuda
+def test_a_network_left_on_the_cpu_is_scored_there():
+    """数据在显卡上，没有训练过的网络还在 CPU 上。"""
+    _, test = fashion_mnist(50, images=500, device="cuda")
+    net = lenet().apply(kaiming)
+    on_cpu = fashion_mnist(50, images=500, device="cpu")[1]
+    assert accuracy(net, test, torch.float32) == accuracy(net, on_cpu, torch.float32)
+    assert torch.equal(confident_mistakes(net, test).y, confident_mistakes(net, on_cpu).y)
+    vgg = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 26 * 26, 10))
+    assert dead_relus(vgg, test) == dead_relus(vgg, on_cpu) and not next(vgg.parameters()).is_cuda
+
+
+def test_a_walk_that_is_given_up_is_given_up_now(monkeypatch):
+    """Python 3.12 关掉一个生成器，不一定放掉它里面的：网络的模式要等到那时才还。"""
+    kept = []
+    monkeypatch.setattr("helpers.training.loop.steps", lambda *a, **b: kept.append(steps(*a, **b)) or kept[-1])
+    net, data = lenet(), fashion_mnist(10, images=50, device="cpu")
+    points = fit(net, *data, lr=0.1, num_epochs=1)
+    next(points)
+    points.close()
+    assert kept[0].gi_frame is None
 
 
 def test_divergence_says_when_and_with_which_lr():

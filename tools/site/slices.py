@@ -8,6 +8,8 @@ from typing import Any
 
 import nbformat
 
+from helpers.book.source import symbols
+
 TRAINING = ("train", "fit")
 
 
@@ -103,7 +105,7 @@ def _needs(node: ast.stmt | ast.expr) -> tuple[set[str], set[str]]:
     now, later, tables = set(), set(), [(_table(node), False)]
     while tables:
         table, inside = tables.pop()
-        inside = inside or (table.get_type() == "function" and table.get_name() not in _COMPREHENSIONS)
+        inside = inside or (table.get_type() == "function" and table.get_name() != "genexpr")
         (later if inside else now).update(
             symbol.get_name() for symbol in table.get_symbols()
             if symbol.is_referenced() and (table.get_type() == "module" or symbol.is_global()))
@@ -111,8 +113,5 @@ def _needs(node: ast.stmt | ast.expr) -> tuple[set[str], set[str]]:
     return now, later
 
 
-_COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
-
-
 def _table(node: ast.AST) -> symtable.SymbolTable:
-    return symtable.symtable(ast.unparse(node), "〔笔记本〕", "exec")
+    return symbols(ast.unparse(node))
