@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -34,7 +35,7 @@ from helpers.machine.memory import release_memory
 from helpers.training.loop import Point, steps
 
 Readings = Iterator[tuple[str, dict[str, Any]]]
-STEPS, EPOCHS = 20, 2  # 轨迹走几步；比 CUDA graph 时走几轮，最后一轮才记时间
+STEPS, EPOCHS = 20, 4  # 轨迹走几步；比 CUDA graph 时走几轮：第一轮里录，以后最快的一轮才算时间
 NUDGES = 2  # CPU 上差一个舍入的轨迹，走几条
 FEW, MORE = 5, 15  # 训练一轮之前，先训练几批，看一张图要多久
 
@@ -138,22 +139,22 @@ def worst(one: list[float], other: list[float]) -> float:
 
 def follow(section: str, device: torch.device, *, cuda_graph: bool | None, batches: int = 10, **changes: Any
            ) -> dict[str, Any]:
-    """照平常的精度训练 EPOCHS 轮，每轮 batches 批、最后一批不满：损失，最后一轮里一步的秒数，PyTorch 留过的内存。"""
+    """照平常的精度训练 EPOCHS 轮，每轮 batches 批、最后一批不满：损失，一步的秒数，PyTorch 留过的内存。"""
     plan = load(section).plan.book.change(**changes)
     data = fashion_mnist(plan.batch_size, plan.size, (batches - 1) * plan.batch_size + plan.batch_size // 2,
                          device=device)
     torch.manual_seed(0)
     net = plan.make(**plan.widths).apply(xavier)
     reset_peak(device)
-    gauge, points, before = Gauge(device), [], {}
+    gauge, points, ends = Gauge(device), [], []
     # 有自己的骰子，与 train(seed=0) 相同：暂退法的掩码也要重放得对
     for turn in steps(net, *data, lr=plan.lr, num_epochs=EPOCHS, gauge=gauge, cuda_graph=cuda_graph, dice=Dice(0)):
         if isinstance(turn, Point):
             points.append(turn)
-            if turn.epoch == EPOCHS - 1:
-                before = gauge.seconds
+            if turn.test_acc is not None:
+                ends.append(gauge.seconds["steps"])
     return {"losses": [point.loss for point in points],
-            "step": (gauge.seconds["steps"] - before["steps"]) / batches,
+            "step": min(after - before for before, after in pairwise(ends)) / batches,
             "reserved": torch.cuda.max_memory_reserved(device) if device.type == "cuda" else 0}
 
 
