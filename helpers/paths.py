@@ -17,5 +17,7 @@ def runs_folder() -> Path:
 
 
 def at_home(path: Path | str) -> Path:
-    """开头的 ~ 换成主目录；没有那个用户的照原样，后面自会说没有这个文件夹。"""
+    """开头的 ~ 换成主目录；没有那个用户的照原样，后面自会说没有这个文件夹。里面有空字符的抛出 ValueError。"""
+    if "\0" in str(path):  # 各版 Python 说得不同，都是英文
+        raise ValueError("路径里有空字符（\\0），没有这样的路径；换一条。")
     return Path(os.path.expanduser(path))

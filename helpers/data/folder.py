@@ -144,7 +144,7 @@ def find_splits(root: Path | str) -> tuple[Path, Path]:
     except OSError as error:  # 名字太长
         raise ValueError(f"没有 {brief(str(root))} 这样的文件夹（{error.strerror}）。") from error
     if lacking:
-        raise ValueError(f"{lacking[0]} 里要有一类一个文件夹的图片，如 {root / 'train' / 'cat' / '1.jpg'}；"
+        raise ValueError(f"{brief(str(lacking[0]))} 里要有一类一个文件夹的图片，如 {Path('train', 'cat', '1.jpg')}；"
                          "测试集放在 val 或 test 里。")
     return splits
 

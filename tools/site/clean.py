@@ -22,6 +22,7 @@ TAGS = {
 ATTRIBUTES = {"a": {"href"}, "img": {"src", "width", "alt"}, "ol": {"start"}, "td": {"colspan", "rowspan"},
               "th": {"colspan", "rowspan", "scope"}}
 PLAIN = {"n", "p", "o", "w", "nn", "na", "nv"}  # 代码里不上色的：变量、标点、空白，去掉它们的标签，页面小三分之一
+UNCLOSED = re.compile("<!--(?!.*?-->)", re.S)  # 没有完的注释：后面各格会都成了注释，旧的 Python 当作文字
 STYLE = re.compile(r"[\w\s:;.%-]*")  # 没有括号，就没有 url(…)
 NOTEBOOK = re.compile(r"([\w.%-]+)\.ipynb(#.*)?")
 OUTSIDE = re.compile(r"https?://|#")
@@ -60,6 +61,7 @@ def described(notebook: NotebookNode) -> NotebookNode:
     notebook, heading = deepcopy(notebook), ""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
+            cell.source = UNCLOSED.sub("&lt;!--", cell.source)
             heading = ([line.lstrip("# ") for line in cell.source.split("\n") if line.startswith("#")] or [heading])[-1]
         for output in cell.get("outputs", []):
             data = output.get("data", {})
