@@ -136,15 +136,20 @@ def union(a: Axis | None, b: Axis | None) -> Axis | None:
             return axis
     if a is None or b is None or (a.place and b.place and a.place != b.place):
         return None
-    both = Axis(a.size, a.seen | b.seen, a.place or b.place, lost=a.lost | b.lost)
-    if a.cells is not None and b.cells is not None:
-        both = both._replace(cells=tuple(map(or_, a.cells, b.cells)))
+    cells, widest = _joined(a.cells, b.cells) if a.cells is not None and b.cells is not None else (None, 0)
+    span = None
     if a.span and b.span and a.span.jump == b.span.jump:
         span = Span(min(a.span.start, b.span.start), max(a.span.end, b.span.end), a.span.jump)
-        # 镜像的填充与原来的并起来，靠边的几格可以看得比中间的还远：各格就不一样大了
-        if max(map(_extent, both.cells or ()), default=0) <= span.end - span.start + 1:
-            both = both._replace(span=span)
-    return both
+        if widest > span.end - span.start + 1:
+            span = None  # 镜像的填充与原来的并起来，靠边的几格可以看得比中间的还远：各格就不一样大了
+    return Axis(a.size, a.seen | b.seen, a.place or b.place, cells, span, a.lost | b.lost)
+
+
+@lru_cache(maxsize=256)  # 同上
+def _joined(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """每一格看得到 a 和 b 的同一格看得到的；看得最远的一格看得到多远。"""
+    cells = tuple(map(or_, a, b))
+    return cells, max(map(_extent, cells), default=0)
 
 
 def _extent(pixels: int) -> int:

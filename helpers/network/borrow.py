@@ -5,6 +5,7 @@ import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Loan(AbstractContextManager):
         self._modes = [module.training for module in self.modules]
         self._usual = all(map(_switches_as_usual, self.modules))
         self._original: list[_Attributes] = []
-        self._kept: list[tuple[Any, Any]] = []  # 每个模块的钩子之类：不换，用后复原；(它, 原来的内容)
+        self.hooks = _Hooks()
         self._convert: Callable[[Tensor], Tensor] = _unchanged
         self._survey([net], set())
 
@@ -57,12 +58,11 @@ class Loan(AbstractContextManager):
     def _record(self, module: nn.Module) -> list[Any]:
         """记下一个模块的属性；交出里面还可能有模块的。"""
         contents, lent, inside = dict(vars(module)), [], []
+        self.hooks.keep(contents)
         for name, value in contents.items():
-            if type(value) in ATOMS:
+            if type(value) in ATOMS or name in _HOOKS or (name in _HOLDING and not value):
                 continue
-            if name in _TORCHS_OWN and (not value or name not in _HOLDING):  # 取下钩子的把手，认得的是这一个
-                self._kept.append((value, copy.copy(value) if value else ()))  # 空的多，不必抄
-            elif _changes(value):
+            if _changes(value):
                 lent.append((name, value))
                 inside.append(value)
             elif isinstance(value, nn.Module):
@@ -82,23 +82,17 @@ class Loan(AbstractContextManager):
             attributes.update(contents)
             for name, value in lent:
                 attributes[name] = self._copy(value)
-        self._restore()
+        self.hooks.restore()
         if self._usual:  # 同 net.train，不经过每个模块的 __setattr__
             for module in self.modules:
                 vars(module)["training"] = self.training
         else:
             self.net.train(self.training)
 
-    def _restore(self) -> None:
-        for own, contents in self._kept:
-            if own or contents:  # 多半是空的，还是空的
-                own.clear()
-                own.update(contents)
-
     def signature(self) -> list[Any]:
         """此刻每个模块有哪些属性，列表和字典里有什么；前后相同，就是没有人改过它们。"""
         attributes = [[(name, id(value)) for name, value in worn.items()] for worn, *_ in self._original]
-        holders = [*self.twins.values(), *(own for own, _ in self._kept)]
+        holders = [*self.twins.values(), *self.hooks.all()]
         return attributes + [[(*map(id, holder.values()),) if isinstance(holder, dict) else (*map(id, holder),)]
                              for holder in holders if isinstance(holder, dict | list | deque | set)]
 
@@ -113,12 +107,15 @@ class Loan(AbstractContextManager):
         kind: Any = type(value)
         self.twins[id(value)] = twin = self._empty_twin(value, kind)  # 先记下再填里面的：列表可以装着自己
         if kind in _MAPS:
-            twin.update({name: self._twin(item) for name, item in value.items()})
+            for name, item in value.items():
+                twin[name] = self._copy(item) if _changes(item) else item
         elif kind in _LISTS:
             (twin.update if kind is set else twin.extend)(map(self._twin, value))
         return twin
 
     def _empty_twin(self, value: Any, kind: type) -> Any:
+        if isinstance(value, Tensor):
+            return _like(value, self._convert(value))
         if kind is tuple:
             items = tuple(map(self._twin, value))
             return value if all(map(lambda a, b: a is b, items, value)) else items
@@ -130,24 +127,65 @@ class Loan(AbstractContextManager):
             return twin
         if kind is torch.Generator:
             return value.clone_state()
-        return copy.deepcopy(value) if kind in _STATES else _like(value, self._convert(value))
+        return copy.deepcopy(value)
 
     def __exit__(self, *_: object) -> None:
         for attributes, contents, _lent in self._original:
             attributes.clear()
             attributes.update(contents)
-        self._restore()
+        self.hooks.restore()
         self.twins, self._convert = {}, _unchanged  # 借的人抓着这里、这里又抓着它：网络不等到垃圾回收才放掉
         for module, was in zip(self.modules, self._modes, strict=True):
             if module.training != was:  # torch.jit 的模块，模式不在 __dict__ 里
                 module.training = was
 
 
+class _Hooks:
+    """每个模块的钩子之类，和空着的参数、缓冲区：不换（取下钩子的把手，认得的是这一个），用后复原。
+
+    filled: 装着东西的，(它, 原来的内容)；empty: 空的，多半都是，一个模块的放在一起。
+    """
+
+    def __init__(self) -> None:
+        self.filled, self.empty = list[tuple[Any, Any]](), list[tuple[Any, ...]]()
+
+    def keep(self, contents: dict[str, Any]) -> None:
+        """记下一个模块的。contents: 它的 __dict__。"""
+        try:
+            empty = _all_hooks(contents)
+        except KeyError:  # 旧版 torch 存下的整个网络，少几样
+            empty = tuple(contents[name] for name in _HOOKS & contents.keys())
+        if any(empty):
+            self.filled += [(own, copy.copy(own)) for own in empty if own]
+            empty = tuple(own for own in empty if not own)
+        for name in _HOLDING:
+            if contents[name] == {}:
+                empty += contents[name],
+        self.empty.append(empty)
+
+    def restore(self) -> None:
+        """都回到原来的内容。"""
+        for own, contents in self.filled:
+            own.clear()
+            own.update(contents)
+        for group in self.empty:
+            if any(group):  # 多半还是空的
+                for own in group:
+                    own.clear()
+
+    def all(self) -> Iterator[Any]:
+        """每一个。"""
+        yield from (own for own, _ in self.filled)
+        for group in self.empty:
+            yield from group
+
+
 _HOLDERS = _MAPS | _LISTS | {tuple}
 _CONTAINERS = _HOLDERS | _STATES
-# 每个模块都有的十几个字典和集合（钩子、参数……），多半是空的：不必都造替身
+# 每个模块都有的十几个字典和集合；装参数、缓冲区和子模块的要换，多半是空的，空的不换
 _HOLDING = {"_parameters", "_buffers", "_modules"}
-_TORCHS_OWN = {name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)}
+_HOOKS = {name for name, value in vars(nn.Module()).items() if isinstance(value, dict | set)} - _HOLDING
+_all_hooks = itemgetter(*_HOOKS)
 
 
 def _changes(value: Any) -> bool:
@@ -155,7 +193,7 @@ def _changes(value: Any) -> bool:
     kind = type(value)
     if kind is tuple:
         return not ATOMS.issuperset(map(type, value))
-    return kind not in ATOMS and (kind in _CONTAINERS or isinstance(value, Tensor))
+    return kind not in ATOMS and (isinstance(value, Tensor) or kind in _CONTAINERS)
 
 
 def _unchanged(tensor: Tensor) -> Tensor:
@@ -166,7 +204,7 @@ def _like(tensor: Tensor, twin: Tensor) -> Tensor:
     """参数的替身也是参数。"""
     if twin is tensor:
         return twin
-    if isinstance(tensor, nn.Parameter):
+    if type(tensor) is nn.Parameter or isinstance(tensor, nn.Parameter):  # 前一半快得多
         return nn.Parameter(twin, requires_grad=tensor.requires_grad)
     return twin.requires_grad_(tensor.requires_grad)  # 忘了写 nn.Parameter 的，求导时也要存下输入
 
@@ -253,13 +291,13 @@ def _after(name: str, leave: Callable[[str, nn.Module, Any], Any]) -> Callable[.
 
 
 @contextmanager
-def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
+def rewinding(device: torch.device, *, python: bool = True) -> Iterator[Callable[[], None]]:
     """给出一个函数：第一次调用它时记住随机数走到哪里，离开 with 后倒回那里；没有调用过就不倒。
 
     device: 除了 CPU 的随机数，还记这块 GPU 的。不在进入时就记：另一个线程可能正在训练，不该倒回它的随机数。
-    Python 和 NumPy 的随机数进入时就记，训练用不到它们。
+    python: 也记 Python 和 NumPy 的随机数；进入时就记，训练用不到它们。要十分之一毫秒。
     """
-    python, numpy = random.getstate(), np.random.get_state()
+    numbers = (random.getstate(), np.random.get_state()) if python else None
     remembered = False
     try:
         with ExitStack() as undo:
@@ -270,8 +308,9 @@ def rewinding(device: torch.device) -> Iterator[Callable[[], None]]:
                     remembered = True
             yield remember
     finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
+        if numbers is not None:
+            random.setstate(numbers[0])
+            np.random.set_state(numbers[1])
 
 
 @contextmanager

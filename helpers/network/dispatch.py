@@ -113,7 +113,7 @@ def _collect(items: Iterable[Any], found: list[Tensor]) -> None:
 
 def first_tensor(value: Any) -> Tensor | None:
     """value 里的第一个张量；没有就是 None。"""
-    return next(iter(tensors(value)), None)
+    return value if isinstance(value, Tensor) else next(iter(tensors(value)), None)
 
 
 def storage_id(tensor: Tensor) -> int:

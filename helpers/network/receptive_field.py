@@ -48,13 +48,21 @@ class Tracker:
 
     def spread(self, op: Any, args: tuple, kwargs: dict[str, Any], out: Any) -> None:
         """一个运算算完了，把输入看得到的传给输出。"""
-        before = {id(tensor): self.look(tensor) for tensor in tensors((args, kwargs))}
-        if not any(before.values()):  # 与图像无关
+        given = tensors((args, kwargs) if kwargs else args)
+        seen = [*map(self.look, given)]
+        seers = len(seen) - seen.count(None)
+        if not seers:  # 与图像无关
             return
-        follow = _strange if kwargs and any(before[id(tensor)] for tensor in tensors(kwargs)) else _follow(op)
+        before = dict(zip(map(id, given), seen, strict=True))
+        strange = kwargs and any(before[id(tensor)] for tensor in tensors(kwargs))
+        rule, join = _RULES.get(op), _strange if strange else _follow(op)
         outputs = tensors(out)
         for tensor in outputs:
-            sight = follow(args, tensor, lambda X: before[id(X)])
+            if rule and not strange:  # 只有第一个参数看得到图像，才有规则
+                sight = before[id(args[0])] if seers == 1 else None
+                sight = UNKNOWN if sight is None else rule(sight, args, tensor)
+            else:
+                sight = join(args, tensor, lambda X: before[id(X)])
             self._learn(tensor, sight and sight.checked(), before)
         # 改写了、却不交出来的：什么也不交的（_foreach_add_），和训练时的运行统计量
         hidden = args if not outputs else args[3:5] if op is aten.native_batch_norm and args[5] else ()
@@ -90,18 +98,8 @@ class Tracker:
 
 @cache
 def _follow(op: Any) -> JoinRule:
-    """一个运算的规则。"""
-    if op in _RULES:
-        return _alone(_RULES[op])
+    """几个参数都可能看得到图像时的规则。"""
     return _JOINS.get(op, _together if is_pointwise(op) else _strange)
-
-
-def _alone(rule: Rule) -> JoinRule:
-    """只有第一个参数看得到图像。"""
-    def follow(args: tuple, out: Tensor, look: Look) -> Sight:
-        sight = look(args[0])
-        return UNKNOWN if sight is None or any(map(look, tensors(args[1:]))) else rule(sight, args, out)
-    return follow
 
 
 def _strange(args: tuple, out: Tensor, look: Look) -> Sight:

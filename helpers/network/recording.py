@@ -71,8 +71,11 @@ def record(net: nn.Module, X: Tensor, *, own: bool = False) -> Recording:
             undo.enter_context(each)
         recorder = _Recorder(net, X, undo.enter_context(rewinding(X.device)))
         undo.enter_context(hooked(recorder.names, enter=recorder.enter, leave=recorder.leave))
-        with recorder:
-            answered(net, net, X)
+
+        def watched(X: Tensor) -> None:
+            with recorder:
+                net(X)
+        answered(watched, net, X)
     return Recording(recorder.by_layer(net), recorder.image)
 
 
