@@ -167,6 +167,69 @@ def test_a_network_that_changes_everything_comes_back_bit_for_bit(borrow, broken
     assert borrow is copied or after == before  # 随机数由 rewinding 还
 
 
+def draw(*_):
+    random.random()
+    np.random.rand()
+
+
+def drawing_in_a_hook():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())
+    net[1].register_forward_hook(draw)
+    return net
+
+
+def drawing_instead_of_forward():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())
+    net[1].forward = lambda X: draw() or X
+    return net
+
+
+def drawing_in_a_parametrization():
+    net = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU())
+    nn.utils.parametrize.register_parametrization(net[0], "weight", Call(lambda self, W: draw() or W))
+    return net
+
+
+def drawing_itself():
+    return Call(lambda net, X: draw() or net.first(X), first=nn.Conv2d(1, 1, 3))
+
+
+@pytest.mark.parametrize("make", [drawing_in_a_hook, drawing_instead_of_forward, drawing_in_a_parametrization,
+                                  drawing_itself])
+def test_wherever_python_draws_a_walk_gives_its_random_numbers_back(make):
+    net = make()
+    before = random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]
+    with torch.no_grad():
+        net(torch.zeros(1, 1, 5, 5))
+    assert random.getstate() != before[0]  # 真的抽了
+    before = random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]
+    trace(net, (1, 1, 5, 5))
+    forecast(net, (1, 1, 5, 5), 4)
+    assert (random.getstate(), np.random.get_state()[1].tobytes(), np.random.get_state()[2]) == before
+
+
+def test_what_forward_puts_into_an_empty_dictionary_of_the_module_is_taken_out():
+    def forward(net, X):
+        net.inner._parameters["late"] = nn.Parameter(torch.zeros(1, device=X.device))
+        net.inner._buffers["seen"] = torch.zeros(1, device=X.device)
+        net.inner._modules["more"] = nn.ReLU()
+        net.inner._forward_hooks[0] = lambda *_: None
+        return net.inner(X)
+    net = Call(forward, inner=nn.Identity())
+    held = [getattr(net.inner, name) for name in ("_parameters", "_buffers", "_modules", "_forward_hooks")]
+    trace(net, (1, 1, 5, 5))
+    assert not any(held) and all(getattr(net.inner, name) is own for name, own in zip(
+        ("_parameters", "_buffers", "_modules", "_forward_hooks"), held, strict=True))
+
+
+def test_a_module_saved_by_an_older_torch_lacks_some_hooks():
+    net = everything()
+    del net.first._state_dict_pre_hooks, net.first._load_state_dict_post_hooks
+    before = snapshot(net)
+    trace(net, (1, 1, 5, 5))
+    assert snapshot(net) == before
+
+
 def test_evaluating_keeps_the_parameters_and_gives_the_rest_back():
     net = everything()
     net.norm.running_mean.fill_(3)
