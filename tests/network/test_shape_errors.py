@@ -124,3 +124,10 @@ def test_a_lazy_network_is_told_to_run_once():
         trace(net, (1, 1, 8, 8))
     net(torch.zeros(1, 1, 8, 8))
     assert trace(net, (1, 1, 8, 8))[0].params == 60
+
+
+@pytest.mark.parametrize("shapes, sized", [
+    ([(2, 8, 4, 4), (2, 16, 4, 4)], False), ([(2, 8, 4, 4), (2, 8, 3, 4)], True), ([(2, 8, 4, 4), (2, 8, 4, 3)], True),
+    ([(2, 8, 4, 4), (2, 16, 4, 4), (2, 8, 2, 2)], True)])
+def test_shapes_that_differ_in_height_or_width_may_be_cured_by_another_size(shapes, sized):
+    assert Fault("shapes", shapes).sized is sized
