@@ -1,18 +1,22 @@
 """训练之前就知道要多少内存；什么也不训练。"""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from helpers.arguments import between
 from helpers.machine.device import GB, check_dtype, dtype_name, fast_dtype, megabytes, memory_limit, pick_device
+from helpers.network.borrow import submodules
 from helpers.network.dispatch import storage_id
 from helpers.network.layer import Shape
 from helpers.network.shape_errors import ShapeError
-from helpers.network.walk import checked_shape, walking
+from helpers.network.walk import checked_network, checked_shape, walking
 
 _MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
 
@@ -122,8 +126,55 @@ def _saved(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
         kept[storage_id(tensor)] = tensor.untyped_storage()
 
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with walking(net, depth=1, training=True, dtype=dtype) as walk, hooks:
+    whole = dtype == torch.float32 or all(map(_lowers_whole, submodules(checked_network(net))))
+    lowered = None if whole else _Lowered(dtype)
+    with walking(net, depth=1, training=True, dtype=dtype if whole else None) as walk, hooks, (
+            lowered or nullcontext()):
         walk(shape)
         kept[storage_id(walk.image)] = walk.image.untyped_storage()
-        own = walk.own
+        own = walk.own | {storage_id(copy) for copy in (lowered.copies.values() if lowered else ())}
         return [storage.nbytes() / shape[0] for key, storage in kept.items() if key not in own]
+
+
+def _lowers_whole(module: nn.Module) -> bool:
+    """混合精度时，这一层的参数和输入可以都换成低精度：PyTorch 自己的层可以，除了局部响应规范化，它升回单精度。"""
+    return not isinstance(module, nn.LocalResponseNorm) and (
+        not module._parameters or type(module).__module__.startswith("torch.nn.modules."))
+
+
+class _Lowered(TorchFunctionMode):
+    """在这个 with 里，卷积和矩阵乘法像 autocast 那样用 dtype 算，别的运算照输入的精度；autocast 自己不管 meta 张量。
+
+    读者自己的层里，单精度的参数与低精度的激活逐格相乘，得到的是单精度。比把参数都换成 dtype 慢一半多。
+    copies: 参数的 id 到它换了精度的一份，一个参数只换一次。
+    """
+
+    def __init__(self, dtype: torch.dtype):
+        super().__init__()
+        self.dtype, self.copies = dtype, dict[int, Tensor]()
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name in _LOWERED:
+            args = tree_map_only(Tensor, self._lower, args)
+            kwargs = {key: tree_map_only(Tensor, self._lower, value) for key, value in kwargs.items()}
+        elif name == "local_response_norm":  # 里面的 pow 升回单精度
+            args = args[0].float(), *args[1:]
+        return func(*args, **kwargs)
+
+    def _lower(self, tensor: Tensor) -> Tensor:
+        if tensor.dtype != torch.float32:
+            return tensor
+        if not isinstance(tensor, nn.Parameter):
+            return tensor.to(self.dtype)
+        if id(tensor) not in self.copies:
+            self.copies[id(tensor)] = tensor.to(self.dtype)
+        return self.copies[id(tensor)]
+
+
+# https://docs.pytorch.org/docs/stable/amp.html 里换成低精度的；注意力里面的看不到，整个换
+_LOWERED = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear",
+            "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "addmm", "addbmm", "baddbmm", "einsum",
+            "multi_head_attention_forward", "scaled_dot_product_attention", "lstm", "gru", "rnn_tanh", "rnn_relu",
+            "prelu"}

@@ -39,6 +39,39 @@ def test_activations_are_what_autograd_saves(section, dtype):
     assert need.activations + need.copies == pytest.approx(really_saved(net, X, dtype), rel=0.1)
 
 
+def scaled(net, X):
+    return net.after(torch.relu(net.before(X) * net.own))
+
+
+def placed(net, X):
+    return net.after(nn.functional.gelu(net.before(X)) + net.own)
+
+
+def normalized(net, X):
+    Y = net.before(X)
+    centred = Y - Y.mean((0, 2, 3), keepdim=True)
+    return net.after(torch.relu(net.own * centred / (centred.square().mean((0, 2, 3), keepdim=True) + 1e-5).sqrt()))
+
+
+def attentive(net, X):
+    Y = net.before(X).flatten(2).transpose(1, 2) * net.own.flatten()
+    return net.after((Y @ Y.transpose(1, 2) @ Y).transpose(1, 2).unflatten(2, X.shape[2:]))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("forward", [scaled, placed, normalized, attentive, None])
+def test_a_parameter_of_ones_own_keeps_its_precision(forward, dtype):
+    """autocast 只换卷积和矩阵乘法的精度：读者自己的参数与激活逐格相乘，得到的是单精度。"""
+    own = (nn.LocalResponseNorm(5) if forward is None else
+           nn.Parameter(torch.ones(1, 32, *(16, 16) if forward is placed else (1, 1))))
+    net = Call(forward or (lambda net, X: net.after(net.own(net.before(X)))), before=nn.Conv2d(1, 32, 3, padding=1),
+               after=nn.Sequential(nn.Conv2d(32, 32, 3, padding=1), nn.Flatten(), nn.Linear(32 * 256, 10)), own=own)
+    X = torch.rand(16, 1, 16, 16)
+    need = forecast(net, (1, 1, 16, 16), 16, dtype=dtype)
+    ratio = (need.activations + need.copies) / really_saved(net, X, dtype)
+    assert ratio == pytest.approx(1, abs=1e-3 if dtype == torch.float32 else 0.3 if forward is None else 0.08)
+
+
 def late_layer(net, X):
     if not hasattr(net, "late"):
         net.late = nn.Conv2d(1, 2, 3)
