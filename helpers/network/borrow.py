@@ -1,6 +1,7 @@
 """借用一个网络：拿来，用，还原。"""
 
 import copy
+import inspect
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -215,6 +216,15 @@ def _switches_as_usual(module: nn.Module) -> bool:
     return "train" not in vars(module) and kind.train is nn.Module.train and kind.__setattr__ is nn.Module.__setattr__
 
 
+def _require_switch(module: nn.Module) -> None:
+    try:
+        inspect.signature(module.train).bind()
+        inspect.signature(module.train).bind(True)
+    except TypeError as error:
+        raise TypeError(f"{type(module).__name__} 自己的 train 顶替了 PyTorch 切换模式的 train(mode=True)；"
+                        "换个名字，如 train_on。") from error
+
+
 def submodules(net: nn.Module) -> list[nn.Module]:
     """net 和它里面的模块，各一次。次序同 `net.modules()`，那个一层层地递交名字，慢几倍。"""
     found: dict[int, nn.Module] = {}
@@ -225,6 +235,8 @@ def submodules(net: nn.Module) -> list[nn.Module]:
 def _visit(module: nn.Module, found: dict[int, nn.Module]) -> None:  # 写在里面，就自己抓着自己，网络等到垃圾回收才放掉
     if "_modules" not in vars(module):
         raise TypeError(f"{type(module).__name__} 的 __init__ 里没有 super().__init__()；把它写在第一行。")
+    if type(module).train is not nn.Module.train:
+        _require_switch(module)
     found[id(module)] = module
     for child in module._modules.values():
         if child is not None and id(child) not in found:

@@ -12,7 +12,7 @@ from support.snapshot import snapshot
 from torch import nn
 
 from helpers import accuracy, fashion_mnist, forecast, input_sizes, trace
-from helpers.network.borrow import Loan, copied, evaluating, hooked, rewinding
+from helpers.network.borrow import Loan, copied, evaluating, hooked, rewinding, submodules
 from helpers.network.recording import record
 from helpers.network.shape_errors import ShapeError
 
@@ -165,6 +165,20 @@ def test_a_network_that_changes_everything_comes_back_bit_for_bit(borrow, broken
     after = snapshot(net)
     assert after[0] == before[0]
     assert borrow is copied or after == before  # 随机数由 rewinding 还
+
+
+class Trainer(nn.Linear):
+    def train(self, loader, epochs=1):
+        raise AssertionError
+
+
+@pytest.mark.parametrize("wrap", [lambda net: net, lambda net: nn.Sequential(nn.Flatten(), net)])
+@pytest.mark.parametrize("ask", [lambda net: trace(net, (1, 3)), submodules, Loan,
+                                 lambda net: accuracy(net, fashion_mnist(8, images=16, device="cpu")[1])],
+                         ids=["trace", "submodules", "Loan", "accuracy"])
+def test_a_train_method_that_takes_data_is_told_apart(ask, wrap):
+    with pytest.raises(TypeError, match=r"Trainer .*train\(mode=True\)"):
+        ask(wrap(Trainer(3, 2)))
 
 
 def draw(*_):
