@@ -218,10 +218,14 @@ def _meta(shape: Sequence[int], like: Tensor, dtype: torch.dtype | None = None,
 
 
 def _usual(*tensors: Tensor) -> bool:
-    """都在 meta 上，小数，精度相同，连续：结果也就这样。不连续的，结果在内存里怎样排，PyTorch 才知道。"""
+    """都在 meta 上，小数，精度相同，连续：结果也就这样。不连续的，结果在内存里怎样排，PyTorch 才知道。
+
+    高和宽都是 1 的，两种排法都算连续；原来通道排在最后的，连结起来还是那样，也交给 PyTorch。
+    """
     dtype = tensors[0].dtype
-    return dtype.is_floating_point and all(
+    usual = dtype.is_floating_point and all(
         each.is_meta and each.dtype == dtype and each.is_contiguous() for each in tensors)
+    return usual and not channels_last(*tensors)
 
 
 def channels_last(*tensors: Tensor) -> bool:
@@ -265,7 +269,7 @@ def _convolve(*args: Any) -> Any:
         raise RuntimeError("步幅和膨胀应当是正整数，填充不能是负数")
     if (call.transposed or X.dim() != weight.dim() or X.shape[1] != weight.shape[1] * call.groups
             or len(weight) % call.groups or (bias is not None and bias.shape != weight.shape[:1])
-            or not _usual(X, weight, *() if bias is None else (bias,)) or channels_last(X, weight)):
+            or not _usual(X, weight, *() if bias is None else (bias,))):
         return NotImplemented
     sides = slid(X.shape[2:], sliding)
     return _meta([len(X), len(weight), *sides], X) if X.numel() and min(len(weight), *sides) > 0 else NotImplemented
@@ -306,8 +310,8 @@ def _batch_norm(X: Tensor, *_: Any) -> Any:
     if not X.is_floating_point() or not X.numel():
         return NotImplemented
     statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
-    last = X.is_contiguous(memory_format=torch.channels_last)
-    order = torch.contiguous_format if X.is_contiguous() else torch.channels_last if last else suggest_memory_format(X)
+    order = torch.channels_last if channels_last(X) else (
+        torch.contiguous_format if X.is_contiguous() else suggest_memory_format(X))
     return _meta(X.shape, X, order=order), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 

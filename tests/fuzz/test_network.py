@@ -89,6 +89,8 @@ LAYOUTS = ["X.mT", "X.permute(0, 2, 3, 1)", "X.transpose(0, 1)", "X[:, :, ::2]",
 
 @given(st.lists(st.sampled_from(LAYOUTS), max_size=4), st.sampled_from(["X.view(-1)", "X.view(X.shape[0], -1)"]),
        st.integers(1, 2))
+@example(["X.to(memory_format=torch.channels_last)", "F.max_pool2d(X, 2)", "F.max_pool2d(X, 2)",
+          "torch.cat([X, X.contiguous()], 2)"], "X.view(-1)", 1)
 def test_a_view_works_exactly_where_memory_allows(texts, view, batch):
     check_accepted(nn.Sequential(*map(Op, [*texts, view])), (batch, 4, 4, 6))
 
