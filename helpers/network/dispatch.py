@@ -310,8 +310,8 @@ def _batch_norm(X: Tensor, *_: Any) -> Any:
     if not X.is_floating_point() or not X.numel():
         return NotImplemented
     statistics = torch.promote_types(X.dtype, torch.float32)  # 统计量至少是单精度
-    order = torch.channels_last if channels_last(X) else (
-        torch.contiguous_format if X.is_contiguous() else suggest_memory_format(X))
+    last = X.is_contiguous(memory_format=torch.channels_last)
+    order = torch.contiguous_format if X.is_contiguous() else torch.channels_last if last else suggest_memory_format(X)
     return _meta(X.shape, X, order=order), _meta(X.shape[1:2], X, statistics), _meta(X.shape[1:2], X, statistics)
 
 
