@@ -1,6 +1,7 @@
-"""参数对不对：什么算整数、什么算数，不对时怎样用一句话说。"""
+"""参数对不对：什么算整数、什么算数、什么算一串，不对时怎样用一句话说。"""
 
 import operator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from numbers import Real
 from typing import Any, TypeVar
@@ -52,6 +53,28 @@ def instance(value: Any, kind: type[Wanted] | tuple[type[Wanted], ...], wanted: 
     if not isinstance(value, kind):
         raise TypeError(f"{wanted}，收到的是 {brief(value)}。{remedy}")
     return value
+
+
+def listed(name: str, value: Any, check: Callable[..., Any] | None = None, *rest: Any, least: int = 1,
+            count: int | None = None) -> list[Any]:
+    """一串，变成列表；给了 check，每一个都过 check(名字, 值, *rest)。least: 至少几个；count: 恰好几个。"""
+    if (not isinstance(value, Iterable) or getattr(value, "ndim", 1) == 0  # 0 维的张量不能一个个取
+            or getattr(value, "is_meta", False)):
+        raise TypeError(f"{name} 应当是一串，如一个列表，收到的是 {brief(value)}。")
+    found = [*value]
+    if len(found) < (least if count is None else count) or (count is not None and len(found) > count):
+        wanted = f"至少有 {least} 个" if count is None else f"有 {count} 个"
+        raise ValueError(f"{name} 应当{wanted}，收到 {len(found)} 个：{brief(value)}。")
+    return [check(f"{name}[{k}]", each, *rest) for k, each in enumerate(found)] if check else found
+
+
+def flag(name: str, value: Any) -> bool:
+    """是或否。"""
+    try:
+        return bool(value)
+    except (TypeError, ValueError, RuntimeError) as error:  # 不止一个数的数组和张量，meta 张量
+        remedy = "不止一个的，写 .all() 或 .any()。"
+        raise TypeError(f"{name} 应当是 True 或 False，收到的是 {brief(value)}。{remedy}") from error
 
 
 def brief(value: Any) -> str:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.arguments import between, brief, instance, number, whole
+from helpers.arguments import between, brief, flag, instance, listed, number, whole
 
 META = torch.empty((), device="meta", dtype=torch.int64)
 
@@ -51,6 +51,39 @@ def test_the_kind_is_named():
     assert instance("a", str, "要文字") == "a" and instance(3, (str, int), "要文字") == 3
     with pytest.raises(TypeError, match="要文字，收到的是 3。加上引号"):
         instance(3, str, "要文字", "加上引号。")
+
+
+@pytest.mark.parametrize("value", [[1, 2], (1, 2), range(1, 3), np.array([1, 2]), torch.tensor([1, 2]), {1: 0, 2: 0},
+                                   iter([1, 2])])
+def test_several_become_a_list(value):
+    assert listed("n", value) == [1, 2]
+
+
+def test_each_of_several_is_checked_and_they_are_counted():
+    assert listed("n", "ab", lambda name, value, *rest: (name, value, *rest), 3) == [("n[0]", "a", 3), ("n[1]", "b", 3)]
+    assert listed("n", (), least=0) == [] == listed("n", (), count=0)
+    with pytest.raises(ValueError, match=r"n\[1\] 应当是正整数"):
+        listed("n", (1, 0), between, 1)
+    for options, words in (({}, "至少有 1 个，收到 0 个"), ({"count": 2}, "2 个，收到 0 个")):
+        with pytest.raises(ValueError, match=words):
+            listed("n", (), **options)
+
+
+@pytest.mark.parametrize("value", [None, 3, np.array(3), torch.tensor(3), torch.empty(3, device="meta")])
+def test_what_is_not_several(value):
+    with pytest.raises(TypeError, match="n 应当是一串"):
+        listed("n", value)
+
+
+@pytest.mark.parametrize("value", [True, 1, np.bool_(True), torch.tensor(True), torch.tensor([1]), "x"])
+def test_what_is_true(value):
+    assert flag("n", value) is True
+
+
+@pytest.mark.parametrize("value", [torch.rand(3), np.zeros(2), torch.empty((), device="meta")])
+def test_what_is_neither_true_nor_false(value):
+    with pytest.raises(TypeError, match="n 应当是 True 或 False"):
+        flag("n", value)
 
 
 def test_what_was_given_is_shown_on_one_line():

@@ -59,7 +59,7 @@ def official_band(network: str, metric: Metric | None = None) -> Band:
     metrics: dict[str, Metric] = {section.network: section.metric for section in SECTIONS}
     if not isinstance(network, str) or network not in metrics:
         raise ValueError(f"没有网络 {brief(network)} 的官方结果；有的是 {'、'.join(metrics)}。")
-    if metric is not None and metric not in get_args(Metric):
+    if metric is not None and not (isinstance(metric, str) and metric in get_args(Metric)):
         raise ValueError(f"metric 应当是 {' 或 '.join(get_args(Metric))}，收到的是 {brief(metric)}。")
     return _band(network, metric or metrics[network])
 

@@ -229,6 +229,9 @@ def _time(plan: Plan) -> str:
     return f"约 {seconds:.0f} 秒" if seconds < 120 else f"约 {seconds / 60:.0f} 分钟"
 
 
+_SETTINGS = "应当是一个字典，名字到值，如 {'images': 6000}"
+
+
 def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_gpu: dict[str, Any] | None = None,
            **book: Any) -> Plan:
     """这台机器的计划。
@@ -237,7 +240,9 @@ def budget(make: Callable[..., nn.Module], *, name: str | None = None, without_g
     book: 书上的配方，名字同 Recipe 的各项，其余的名字是宽度，如 ratio=4。
     without_gpu: 没有 GPU 时要改的几项。没有名字，或者有不能用的设置时抛出 ValueError。
     """
-    instance(without_gpu or {}, dict, "without_gpu 应当是一个字典，如 {'images': 6000}")
+    instance(name, (str, type(None)), "name 应当是网络的名字，如 'mynet'")
+    for key in instance({} if without_gpu is None else without_gpu, dict, f"without_gpu {_SETTINGS}"):
+        instance(key, str, f"without_gpu {_SETTINGS}")
     plan = Plan(name or _function_name(make), make, Recipe(), Recipe())
     _check_function(plan)
     plan = plan.change(**book)
@@ -249,7 +254,6 @@ def _check_function(plan: Plan) -> None:
     """网络函数的每个参数都要有名字和默认值：滑块、命令行和「与书上不同」都靠它。"""
     if isinstance(plan.make, nn.Module) or not callable(plan.make):
         raise TypeError(f"budget 要的是网络函数，收到的是 {brief(plan.make)}。写 budget(lenet)，不写 budget(lenet())。")
-    instance(plan.name, str, "name 应当是网络的名字，如 'mynet'")
     try:
         bare = [p.name for p in inspect.signature(plan.make).parameters.values() if p.default is p.empty]
     except ValueError as error:  # 有的内置类型说不出自己的参数

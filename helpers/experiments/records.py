@@ -1,6 +1,7 @@
 """做起来要久的实验：用几个种子做过一遍，结果存在笔记本旁边，笔记本读它，再现场做一次核对。"""
 
 import json
+import os
 import platform
 import re
 import time
@@ -12,11 +13,12 @@ from pathlib import Path
 
 import torch
 
+from helpers.arguments import instance
 from helpers.book.source import same, source
 from helpers.experiments.atomic import writing
 from helpers.experiments.trials import Trials, number
 from helpers.machine.device import describe_machine
-from helpers.paths import NOTEBOOKS
+from helpers.paths import NOTEBOOKS, at_home
 
 RECORDS = NOTEBOOKS / "records"
 Measure = Callable[[int], float | Mapping[str, float]]
@@ -120,8 +122,8 @@ def named(value: float | Mapping[str, float]) -> dict[str, float]:
 
 def recorded(section: str, name: str, folder: Path = RECORDS) -> Record:
     """读一个记录过的实验，如 `recorded("7.6", "depths")`；还没有记录时抛出 ValueError，说怎样记录。"""
-    path = file_of(section, name, folder)
-    if not path.exists():
+    path = file_of(section, name, at_home(instance(folder, (str, Path), "folder 应当是一个路径")))
+    if not os.path.exists(path):  # 名字太长的也只是没有
         raise ValueError(f"第 {section} 节的实验 {name} 还没有记录。运行 {_command(section, name)}")
     return _read(path)
 

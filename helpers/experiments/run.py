@@ -7,7 +7,7 @@ from typing import Any
 
 from wcwidth import wcswidth
 
-from helpers.arguments import instance
+from helpers.arguments import instance, listed
 from helpers.book.official import Band, official_band, reference_runs
 from helpers.experiments.settings import describe_changes, describe_differences, differences
 from helpers.machine.device import megabytes
@@ -167,7 +167,7 @@ class Run:
 def several(runs: Iterable[Run]) -> list[Run]:
     """几次训练；收到的不是训练时抛出 TypeError。"""
     wanted = "要几次训练，如 saved_runs('lenet') 或者 [run]"
-    return [instance(run, Run, wanted) for run in instance(runs, Iterable, wanted)]
+    return [instance(run, Run, wanted) for run in listed("runs", instance(runs, Iterable, wanted), least=0)]
 
 
 def check_point(point: Point) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from helpers.arguments import brief, instance
+from helpers.arguments import brief, flag, instance
 from helpers.book.official import Band
 from helpers.data.split import Split
 from helpers.experiments.checkpoint import kept, load_checkpoint, save_checkpoint
@@ -225,7 +225,7 @@ def _check(plan: Plan | None, loop: Loop | None, checkpoint: Path | None, resume
             raise ValueError("自己写的循环（loop）存不了档：去掉 checkpoint，或者不给 loop。")
         if checkpoint.is_dir():
             raise ValueError(f"checkpoint 应当是一个文件，{checkpoint} 是文件夹。")
-    if resume and checkpoint is None:
+    if flag("resume", resume) and checkpoint is None:
         raise ValueError("接着训练（resume）要有存档：同时给出 checkpoint。")
 
 

@@ -79,8 +79,8 @@ def saved_runs(network: str | None = None, folder: Path | str | None = None) -> 
 
     更新的版本存下的，多出来的项不看。打不开那个文件夹时抛出 ValueError；还没有的不算。
     """
-    instance(network or "", str, "network 应当是网络的名字，如 'lenet'")
-    folder = at_home(instance(folder or runs_folder(), (str, Path), "folder 应当是一个路径"))
+    instance(network, (str, type(None)), "network 应当是网络的名字，如 'lenet'")
+    folder = at_home(instance(folder, (str, Path, type(None)), "folder 应当是一个路径") or runs_folder())
     found, skipped = [], []
     try:
         paths = sorted(folder.glob("*.json"))

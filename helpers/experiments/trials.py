@@ -3,13 +3,15 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from helpers.arguments import brief, whole
+from helpers.arguments import brief, instance, listed, whole
 
 CONFIDENCE = 0.95
+_MOST = 100_000  # 至多几个种子
 _HUGE = 1e150  # 再大，平方就溢出，算不出标准差
 _BESIDE = re.compile("(?<=[一-鿿])(?=[0-9A-Za-z])|(?<=[0-9A-Za-z])(?=[一-鿿])")  # 汉字与数字、字母相邻：空一格
 
@@ -26,9 +28,12 @@ class Trials:
     seeds: Sequence[int] = ()
 
     def __post_init__(self):
-        values, seeds = tuple(self.values), tuple(self.seeds) or tuple(range(len(self.values)))
-        if len(values) != len(seeds) or len(set(seeds)) != len(seeds) or not seeds:
-            raise ValueError(f"一个种子一个数，种子不重复；收到 {len(values)} 个数，种子 {list(seeds)}。")
+        values, given = listed("values", self.values, least=0), listed("seeds", self.seeds, least=0)
+        seeds, different = tuple(given or range(len(values))), 0
+        with suppress(TypeError):  # 一个种子不能是一串
+            different = len(set(seeds))
+        if not len(values) == len(seeds) == different or not seeds:
+            raise ValueError(f"一个种子一个数，种子不重复；收到 {len(values)} 个数，种子 {brief(list(seeds))}。")
         object.__setattr__(self, "seeds", seeds)
         object.__setattr__(self, "values", tuple(number(value, f"种子 {seed} ")
                                                  for seed, value in zip(seeds, values, strict=True)))
@@ -50,6 +55,7 @@ class Trials:
 
     def versus(self, other: "Trials") -> "Difference":
         """与另一边比：同一个种子的两次成一对，次序不论。两边的种子不同时抛出 ValueError。"""
+        instance(other, Trials, "另一边应当是 Trials，如 trials(measure)")
         theirs = dict(zip(other.seeds, other.values, strict=True))
         if {*self.seeds} != {*theirs}:
             raise ValueError(f"同一个种子的两次才成一对：这边的种子是 {list(self.seeds)}，"
@@ -117,8 +123,14 @@ def trials(measure: Callable[[int], float], seeds: int | Iterable[int] = 5) -> T
 
     seeds: 几个种子（0、1、2……），或者就是那些种子；不是这样，或者测得的不是数时抛出 ValueError。
     """
+    if not callable(measure):
+        raise TypeError(f"measure 应当是一个函数，收下种子，返回一个数，收到的是 {brief(measure)}。"
+                        "先写 def measure(seed): …，再写 trials(measure)。")
     count = whole(seeds)
-    chosen = [*range(count)] if count is not None else [*map(whole, seeds)] if isinstance(seeds, Iterable) else []
+    if count is not None and count > _MOST:
+        raise ValueError(f"seeds 是 {brief(seeds)}，一个种子测一次，太多了；至多 {_MOST:,} 个。")
+    given = seeds if isinstance(seeds, Iterable) and getattr(seeds, "ndim", 1) else ()
+    chosen = [*map(whole, given)] if count is None else [*range(count)]
     good = [seed for seed in chosen if seed is not None]
     if not good or good != chosen:
         raise ValueError(f"seeds 应当是一个正整数（几个种子），或者一串整数（就是那些种子），收到的是 {brief(seeds)}。")
@@ -129,7 +141,7 @@ def number(value: Any, where: str = "") -> float:
     """测得的一个数；不是数，或者是 NaN、无穷大时抛出 ValueError。where: 哪一次测的，写在话的开头。"""
     try:
         found = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:  # RuntimeError：不止一个数的张量
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # RuntimeError：不止一个数的张量
         raise ValueError(f"{where}测得的应当是一个数，收到的是 {brief(value)}。") from error
     if not abs(found) < _HUGE:
         raise ValueError(f"{where}测得 {found}，算不出平均数。让 measure 换一个总是有数的量，例如精度；"

@@ -41,19 +41,31 @@ def usable_device(device: torch.device | str | None = None) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(1, device=found)
-    except (RuntimeError, TypeError, AssertionError) as error:  # 没有带 CUDA 的 torch 抛 AssertionError
-        raise ValueError(f"这台机器上不能用设备 {brief(device)}；不写就用 {pick_device()}，也可以写 'cpu'。") from error
+    except _ABSENT as error:
+        raise _unusable(device) from error
     return found
 
 
-@cache
-def fast_dtype(device: torch.device) -> torch.dtype:
+_ABSENT = RuntimeError, TypeError, ValueError, AssertionError  # 没有带 CUDA 的 torch 抛 AssertionError
+
+
+def _unusable(device: object) -> ValueError:
+    return ValueError(f"这台机器上不能用设备 {brief(device)}；不写就用 {pick_device()}，也可以写 'cpu'。")
+
+
+def fast_dtype(device: torch.device | str | None = None) -> torch.dtype:
     """卷积和矩阵乘法在这个设备上用的精度：硬件擅长 bfloat16 就用它，否则 float32。
 
     擅长是指：计算能力 8.0 以上的 NVIDIA GPU，或带 AMX、AVX512-BF16 指令的 CPU。
+    device: 默认是 pick_device()；没有这种设备，或者这台机器上不能用，抛出 ValueError。
     """
+    if not isinstance(device, torch.device):
+        device = usable_device(device)
     if device.type == "cuda":
-        fast = torch.cuda.get_device_capability(device) >= (8, 0)
+        try:
+            fast = torch.cuda.get_device_capability(device) >= (8, 0)
+        except _ABSENT as error:
+            raise _unusable(device) from error
     elif device.type == "cpu":
         can = getattr(torch.cpu, "get_capabilities", dict)()
         fast = can.get("amx_bf16", False) or can.get("avx512_bf16", False)

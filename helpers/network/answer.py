@@ -34,6 +34,8 @@ def placed(net: nn.Module, X: Tensor) -> Tensor:
     with_values(net)
     if not isinstance(X, Tensor) or not X.is_floating_point():
         raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
+    if X.is_meta or 0 in X.shape[1:]:
+        raise ValueError(f"X 里没有数：形状是 {tuple(X.shape)}，在 {X.device} 设备上；给真的图像，一维也不是 0。")
     owned = [*parameters(net), *net.buffers()]
     like = next((tensor for tensor in owned if tensor.is_floating_point()), X)
     return X.detach().to(home(net, X.device), like.dtype, copy=True)

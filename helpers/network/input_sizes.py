@@ -28,7 +28,7 @@ def input_sizes(net: nn.Module, shape: Sequence[int], limit: int = _LIMIT) -> Si
     shape: (B, C, H, W)，其中 H、W 不起作用；limit: 最大试到多少，要真算的网络可能试不到那么大。
     没有任何边长走得通时抛出 ValueError；说得出停在哪一层的，是 ShapeError。别的同 `trace`。
     """
-    shape, limit = checked_shape(shape), between("limit", limit, 1)
+    shape, limit = checked_shape(shape), between("limit", limit, 1, 1_000_000)
     if len(shape) != 4:
         raise ValueError(f"shape 应当是 (B, C, H, W) 四个正整数，收到的是 {brief(shape)}。")
     with walking(net, depth=1) as walk:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -123,7 +124,7 @@ def explain(net: nn.Module | Recording, X: Tensor | None, layer: str, index: Seq
     value = net[layer]
     place = _whole(index)
     if len(place) != len(value.shape) or not all(0 <= i < size for i, size in zip(place, value.shape, strict=True)):
-        raise ValueError(f"第 {layer!r} 层的输出是 {value.shape}，没有第 {place} 格；每一维从 0 数起。")
+        raise ValueError(f"第 {layer!r} 层的输出是 {value.shape}，没有第 {brief(place)} 格；每一维从 0 数起。")
     leaf = not any(name.startswith(f"{layer}." if layer else "") for name in net.layers if name != layer)
     return _first_of(Cell(value, place).explain()) if leaf else Cell(value, place).explain()
 
@@ -138,7 +139,9 @@ def _first_of(found: Explanation) -> Explanation:
 
 
 def _whole(index: int | Sequence[int]) -> Index:
-    places: Any = index.tolist() if isinstance(index, Tensor) else index
+    places: Any = index
+    with suppress(RuntimeError):  # 没有值的张量：meta 的、稀疏的
+        places = index.tolist() if isinstance(index, Tensor) else index
     places = places if isinstance(places, Sequence) else [places]
     found = [whole(i) for i in places]
     if None in found or isinstance(places, str):

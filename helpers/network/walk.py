@@ -45,9 +45,9 @@ def _network(net: nn.Module) -> nn.Module:
     return inner if isinstance(inner, nn.Module) else net
 
 
-def checked_network(net: nn.Module) -> nn.Module:
-    """net 自己；不是网络就抛出 TypeError。"""
-    return instance(net, nn.Module, "net 应当是一个网络",
+def checked_network(net: nn.Module, name: str = "net") -> nn.Module:
+    """net 自己；不是网络就抛出 TypeError。name: 在那句话里叫什么。"""
+    return instance(net, nn.Module, f"{name} 应当是一个网络",
                     "是网络函数的话，加上括号，如 lenet()。" if callable(net) else "")
 
 
@@ -60,7 +60,7 @@ def checked_shape(shape: Sequence[int]) -> Shape:
     if not sizes or len(whole_sizes) < len(sizes):
         raise ValueError(f"{wanted}，收到的是 {brief(shape)}。")
     if prod(whole_sizes) > _LARGEST:
-        raise ValueError(f"shape 太大：{brief(shape)} 有 {prod(whole_sizes):.1g} 个数。")
+        raise ValueError(f"shape 太大：{brief(shape)} 超过 {_LARGEST:.1g} 个数。")
     return whole_sizes
 
 

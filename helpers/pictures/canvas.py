@@ -15,9 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.transforms import Bbox
+from pyparsing import ParseBaseException
 from wcwidth import wcswidth
 
 from helpers import paths
+from helpers.arguments import brief
+from helpers.pictures.doors import amount, wording
 from helpers.pictures.png import DPI, bundle, encode, squeeze
 
 # 颜色，一种只有一个意思，全书相同。线和点：
@@ -41,6 +44,10 @@ font_manager.fontManager.ttflist.append(
 _STYLE: Any = {"font.family": [_FONT, "DejaVu Sans"], "font.size": 10, "axes.unicode_minus": False,
                "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "white",
                "axes.prop_cycle": cycler(color=SERIES)}
+
+
+_LAYOUTS = ("tight", "constrained")
+_LONGEST, _WIDEST = 327, 4_000  # 英寸，平方英寸：再大，matplotlib 画不出，PIL 打不开
 
 
 def kind_color(kind: str) -> str:
@@ -85,15 +92,33 @@ def canvas(width: float, height: float, title: str, *,
     width, height: 英寸；title: 看不到图时的文字，with 里还可以改；
     layout: matplotlib 的排版引擎，"tight" 或 "constrained"，默认不排。
     任何机器上都有中文。不经过 pyplot，所以没有要关的图，也没有要选的后端。离开后 matplotlib 的设置还原；
-    中途抛出异常就没有图。
+    中途抛出异常就没有图。大小画不出、写错了公式（两个 $ 之间的）时抛出 ValueError。
     """
+    size = _size(width, height)
+    if layout is not None and not (isinstance(layout, str) and layout in _LAYOUTS):
+        raise ValueError(f"layout 应当是 {'、'.join(map(repr, _LAYOUTS))} 或 None，收到的是 {brief(layout)}。")
     with chinese():
-        drawn = Drawing(Figure(figsize=(width, height), dpi=DPI, layout=layout), title)
+        drawn = Drawing(Figure(figsize=size, dpi=DPI, layout=layout), title)
         yield drawn
         pixels = FigureCanvasAgg(drawn.figure)
-        pixels.draw()
+        try:
+            pixels.draw()
+        except ValueError as error:
+            if not isinstance(error.__context__, ParseBaseException):
+                raise
+            formula = str(error).strip().partition("\n")[0][:60]
+            raise ValueError(f"图上的字，两个 $ 之间是公式，「{formula}」不成公式；要写 $ 自己，写成 \\$。") from error
         drawn.png = encode(np.asarray(pixels.buffer_rgba()), DPI)
         del drawn.figure  # 图留着，画它用的东西不留
+
+
+def _size(width: float, height: float) -> tuple[float, float]:
+    """画得出的大小，英寸；不是就抛出 ValueError。"""
+    width, height = amount("width", width, 0), amount("height", height, 0)
+    if max(width, height) > _LONGEST or width * height > _WIDEST or min(width, height) * DPI < 1:
+        raise ValueError(f"画不出 {width:.3g}×{height:.3g} 英寸的图：一边至多 {_LONGEST} 英寸，"
+                         f"一共至多 {_WIDEST} 平方英寸。少画几样，或者分成几张。")
+    return width, height
 
 
 # matplotlib 的设置是整个进程的；网页的消息也许在另一个线程里画图，所以一次只有一个线程在画
@@ -107,9 +132,9 @@ def chinese() -> Iterator[None]:
         yield
 
 
-def verbatim(text: str) -> str:
+def verbatim(words: str) -> str:
     """读者给的字，画出来一字不改：$ 不是公式，不成字的（坏文件名里的）写成转义。"""
-    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+    return wording("", words).replace("$", r"\$")
 
 
 def table_picture(rows: Sequence[Sequence[str]], title: str, *, marked: Collection[tuple[int, int]] = (),

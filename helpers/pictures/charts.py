@@ -2,19 +2,26 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from itertools import chain
+from numbers import Real
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
+from helpers.arguments import brief, flag, listed
 from helpers.book.official import Band
 from helpers.network.trace import Trace
 from helpers.pictures.canvas import BLUE, EDGE, GREEN, GREY, LINE, ORANGE, SIGNED, Picture, canvas, kind_color
+from helpers.pictures.doors import amount, named, numbers, of_kind, tensor, wording
 from helpers.pictures.pen import paint
 
+_BARS = 10_000  # 直方图至多几柱
 _LOW, _HIGH = 0.76, 0.94  # 七个网络的精度都落在这一段
 
 
@@ -31,11 +38,20 @@ class Measured(Protocol):
     def high(self) -> float: ...
 
 
+def _measured(name: str, value: Any) -> Measured:
+    """几次测量。"""
+    if not isinstance(getattr(value, "mean", None), Real) or not hasattr(value, "values"):
+        raise TypeError(f"{name} 应当是几次测量，如 trials(measure)，收到的是 {brief(value)}。"
+                        "只有测得的数，写 Trials(那些数)。")
+    return value
+
+
 def dots(groups: Mapping[str, Measured], label: str, *, log: bool = False) -> Picture:
     """每个名字一行：每次测量一个点，竖线是平均数，横线是平均数的区间。
 
     groups: 名字到几次测量，如 Trials；label: 横轴的量和单位；log: 横轴用对数刻度，只画大于 0 的。
     """
+    groups, label, log = named("groups", groups, _measured), wording("label", label), flag("log", log)
     with canvas(8.4, 0.45 * len(groups) + 0.9, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for i, group in enumerate(groups.values()):
@@ -59,9 +75,14 @@ def changes(groups: Mapping[str, tuple[Measured, Measured]], label: str) -> Pict
 
     groups: 名字到 (开始, 结束)，如两个 Trials，第几次对第几次；label: 横轴的量。
     """
-    with canvas(8.4, 0.75 * len(groups) + 0.8, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
+    pairs, label = named("groups", groups, listed, _measured, count=2), wording("label", label)
+    for name, (before, after) in pairs.items():
+        if len(before.values) != len(after.values):
+            raise ValueError(f"groups[{brief(name)}] 的开始有 {len(before.values)} 次，结束有 {len(after.values)} 次；"
+                             "第几次对第几次，两边要一样多。")
+    with canvas(8.4, 0.75 * len(pairs) + 0.8, f"{label}：{'、'.join(pairs)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
-        for i, (before, after) in enumerate(groups.values()):
+        for i, (before, after) in enumerate(pairs.values()):
             for k, (start, end) in enumerate(zip(before.values, after.values, strict=True)):
                 y = i + 0.75 * ((k + 0.5) / len(after.values) - 0.5)  # 一次一行，从上到下
                 axes.plot([start, end], [y, y], color=GREY, lw=1, zorder=1)
@@ -69,8 +90,8 @@ def changes(groups: Mapping[str, tuple[Measured, Measured]], label: str) -> Pict
                 axes.plot(end, y, "o", ms=5, color=BLUE)
             if i:
                 axes.axhline(i - 0.5, color=GREY, lw=0.5)
-        axes.set(ylim=(len(groups) - 0.5, -0.5), xlabel=label)
-        axes.set_yticks(range(len(groups)), list(groups))
+        axes.set(ylim=(len(pairs) - 0.5, -0.5), xlabel=label)
+        axes.set_yticks(range(len(pairs)), list(pairs))
         axes.grid(axis="x", alpha=0.25)
     return drawn
 
@@ -80,7 +101,11 @@ def distributions(groups: Mapping[str, Sequence[float]], label: str, step: float
 
     groups: 名字到测得的数；label: 横轴的量；step: 一柱有多宽。
     """
-    low, high = (end(end(values) for values in groups.values()) for end in (min, max))
+    groups, label, step = named("groups", groups, numbers), wording("label", label), amount("step", step, 0)
+    low, high = (float(end(end(values) for values in groups.values())) for end in (min, max))
+    if high - low > _BARS * step:
+        raise ValueError(f"step 是 {step:g}，从 {low:g} 到 {high:g} 要 {(high - low) / step:.3g} 柱；"
+                         f"至多 {_BARS:,} 柱，step 大一些。")
     bins = step * np.arange(math.floor(low / step), math.floor(high / step) + 2)
     with canvas(8.4, 0.95 * len(groups) + 0.5, f"{label}：{'、'.join(groups)}", layout="tight") as drawn:
         for axes, (name, values) in zip(drawn.figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0],
@@ -94,25 +119,29 @@ def distributions(groups: Mapping[str, Sequence[float]], label: str, step: float
     return drawn
 
 
-def line_chart(series: dict[str, Sequence[float]], x: Sequence[float], xlabel: str, ylabel: str, *, log: bool = False,
-               span: tuple[float, float] | None = None,
+def line_chart(series: Mapping[str, Sequence[float]], x: Sequence[float], xlabel: str, ylabel: str, *,
+               log: bool = False, span: tuple[float, float] | None = None,
                styles: Mapping[str, tuple[str, str]] | None = None) -> Picture:
     """几条折线，图例在右边；整数画成台阶。
 
     x: 横轴，与每条线等长；log: 纵轴用对数刻度，0 不画；span: 横轴上要加绿色底的一段。
     styles: 名字到 (颜色, 线型)，如 ("C0", "--")，默认一条线一种颜色。
     """
+    x = _places(x)
+    series = named("series", series, numbers, len(x), gaps=True)
+    styles = named("styles", {} if styles is None else styles, _style, least=0)
+    xlabel, ylabel, log = wording("xlabel", xlabel), wording("ylabel", ylabel), flag("log", log)
     with canvas(8.4, 3.4, f"{ylabel}：{'、'.join(series)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for name, values in series.items():
             whole = all(isinstance(value, int) for value in values)
-            color, ls = (styles or {}).get(name, (None, "-"))
+            color, ls = styles.get(name, (None, "-"))
             axes.plot(x, values, marker="o" if len(x) < 40 else None, ms=3.5, label=name, color=color, ls=ls,
                       drawstyle="steps-mid" if whole else "default")
             if whole:
                 axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-        if span:
-            axes.axvspan(*span, color=GREEN, alpha=0.2, lw=0)
+        if span is not None:
+            axes.axvspan(*numbers("span", span, 2), color=GREEN, alpha=0.2, lw=0)
         _label(axes, xlabel, ylabel, log)
     return drawn
 
@@ -124,6 +153,9 @@ def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], x
     series: 每条线的名字到各个横坐标上的几次测量，如 Trials，与 x 等长；
     x: 横坐标，等距排开，照原样写在轴上；几条线左右错开一点；log: 纵轴用对数刻度。
     """
+    x = listed("x", x, least=0)
+    series, log = named("series", series, listed, _measured, count=len(x)), flag("log", log)
+    xlabel, ylabel = wording("xlabel", xlabel), wording("ylabel", ylabel)
     with canvas(8.4, 3.4, f"{ylabel}：{'、'.join(series)}", layout="tight") as drawn:
         axes = drawn.figure.subplots()
         for i, (name, groups) in enumerate(series.items()):
@@ -133,9 +165,27 @@ def trial_lines(series: Mapping[str, Sequence[Measured]], x: Sequence[object], x
                 axes.plot([place] * len(group.values), group.values, "o", ms=4, color=color, alpha=0.4, mew=0)
                 if math.isfinite(group.high - group.low):
                     axes.plot([place] * 2, [group.low, group.high], color=color, lw=2.5)
-        axes.set_xticks(range(len(x)), [str(each) for each in x])
+        axes.set_xticks(range(len(x)), [wording("x", each) for each in x])
         _label(axes, xlabel, ylabel, log)
     return drawn
+
+
+def _places(x: Any) -> Any:
+    """横轴上的位置：一串数，或者一串名字。"""
+    found = listed("x", x, least=0)
+    if all(isinstance(each, str) for each in found):
+        return found
+    return numbers("x", x if isinstance(x, np.ndarray | Tensor) else found, gaps=True)
+
+
+def _style(name: str, value: Any) -> Any:
+    """matplotlib 认得的 (颜色, 线型)。"""
+    try:
+        color, ls = value
+        Line2D([], [], color=color, linestyle=ls)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} 应当是 (颜色, 线型)，如 (\"C0\", \"--\")，收到的是 {brief(value)}。") from error
+    return value
 
 
 def _label(axes: Axes, xlabel: str, ylabel: str, log: bool = False) -> None:
@@ -156,20 +206,23 @@ def _plain_numbers(axis: Axis) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[str], label: str,
+def heat_maps(tables: Mapping[str, Tensor], rows: Sequence[str], columns: Sequence[str], label: str,
               middle: float = 1.0, *, reach: float = 0.1, pale: Mapping[str, Tensor] | None = None) -> Picture:
     """几张并排的热图，格子里写数字，颜色的刻度共用，middle 是白色；NaN 是空格。
 
     tables: 标题到 (行, 列) 的张量；reach: 颜色至少到离 middle 多远，差别小就不该有浓的颜色；
     pale: 标题到 (行, 列) 的真假，为真的格子数字写成灰色，例如区间里有 0 的。
     """
-    reach = max(reach, *(float((table - middle).abs().nan_to_num().max()) for table in tables.values()))
+    tables, label, middle = named("tables", tables, tensor, "(R, C)"), wording("label", label), amount("middle", middle)
+    rows, columns, pale = listed("rows", rows, wording), listed("columns", columns, wording), _pale(pale, tables)
+    away = [float((table - middle).abs().nan_to_num().max()) for table in tables.values()]
+    reach = max(amount("reach", reach), *away)
     with canvas(2.5 * len(tables) + 1.2, 3.2, label, layout="constrained") as drawn:
         grid = drawn.figure.subplots(1, len(tables), squeeze=False)[0]
         for axes, (title, table) in zip(grid, tables.items(), strict=True):
             last = paint(axes, table, SIGNED, vmin=middle - reach, vmax=middle + reach)
             for i, j in (~table.isnan()).nonzero().tolist():
-                strong, light = abs(table[i, j] - middle) > 0.65 * reach, pale and pale[title][i, j]
+                strong, light = abs(table[i, j] - middle) > 0.65 * reach, title in pale and pale[title][i, j]
                 axes.text(j, i, f"{round(float(table[i, j]), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8,
                           color=GREY if light else "white" if strong else "black")
             axes.set_title(title, fontsize=10)
@@ -182,11 +235,23 @@ def heat_maps(tables: dict[str, Tensor], rows: Sequence[str], columns: Sequence[
     return drawn
 
 
-def staircase(stairs: dict[str, Sequence[int]], edges: Sequence[int] = (), label: str = "通道数") -> Picture:
+def _pale(pale: Mapping[str, Tensor] | None, tables: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """哪些格子的数字是灰色，每张表都有，或者都没有。"""
+    found = named("pale", {} if pale is None else pale, lambda name, mask: tensor(
+        name, torch.tensor(mask.tolist()) if isinstance(mask, np.ndarray) and mask.dtype.kind in "biuf" else mask,
+        "(R, C)"), least=0)
+    if found and any(title not in found or found[title].shape != table.shape for title, table in tables.items()):
+        raise ValueError(f"pale 应当与 tables 一样，有 {brief([*tables])}，每一张一样大；"
+                         f"收到的是 {brief({title: tuple(mask.shape) for title, mask in found.items()})}。")
+    return found
+
+
+def staircase(stairs: Mapping[str, Sequence[int]], edges: Sequence[int] = (), label: str = "通道数") -> Picture:
     """通道数怎样一层一层变：每条线是一个网络，最后一条是主角，前面的是灰色的对照。
 
     stairs: 名字到每一层的通道数；edges: 主角在第几层之前换了一级，画竖线。
     """
+    stairs, edges, label = named("stairs", stairs, numbers), numbers("edges", edges, least=0), wording("label", label)
     *others, main = stairs.items()
     top = 1.12 * max(map(max, stairs.values()))
     with canvas(8.4, 3.4, label, layout="tight") as drawn:
@@ -205,12 +270,15 @@ def staircase(stairs: dict[str, Sequence[int]], edges: Sequence[int] = (), label
     return drawn
 
 
-def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequence[float]],
+def partial_sum(x: Sequence[float], f: Sequence[float], terms: Mapping[str, Sequence[float]],
                 second: Mapping[str, Sequence[float]], title: str) -> Picture:
     """左：函数 f 和各项的和；中：各项分开画；右：第二个目标，和分别由各项、由和拟合出来的。
 
     x: 横轴；terms: 每一项的写法到它在 x 上的值；second: 名字到 x 上的值，第一个是目标，画成黑色。
     """
+    x, title = numbers("x", x), wording("title", title)
+    f, terms = numbers("f", f, len(x)), named("terms", terms, numbers, len(x))
+    second = named("second", second, numbers, len(x))
     total, target = np.sum(list(terms.values()), axis=0), next(iter(second.values()))
     reach = 1.15 * max(2.0, np.abs(f).max())  # x 这一项也放得下
     with canvas(10.5, 3.6, title, layout="tight") as drawn:
@@ -233,11 +301,16 @@ def partial_sum(x: Sequence[float], f: Sequence[float], terms: dict[str, Sequenc
     return drawn
 
 
-def cost_shares(tables: dict[str, Trace]) -> Picture:
+def cost_shares(tables: Mapping[str, Trace]) -> Picture:
     """每个网络一行：左边参数、右边乘加各在哪些层；条长是占全网的百分比，条上写着个数。tables: 标题到清单。
 
     各图的横轴都是 0 到 100 %，所以同样的百分比一样长。
     """
+    tables = named("tables", tables, of_kind, Trace, "逐层的清单，如 trace(net, (1, 1, 28, 28))")
+    for title, table in tables.items():
+        if not table.params or not table.macs:
+            raise ValueError(f"tables[{brief(title)}] 有 {table.params} 个参数、{table.macs} 次乘加，说不出各层占多少；"
+                             "换一个有卷积层或全连接层的网络。")
     rows = [sum(layer.params > 0 for layer in table) for table in tables.values()]
     with canvas(8.8, sum(0.27 * count + 0.75 for count in rows), "、".join(tables) + " 的参数和乘加在哪些层",
                 layout="tight") as drawn:
@@ -265,13 +338,18 @@ def _draw_shares(axes: Axes, title: str, table: Trace, field: str, unit: str) ->
     axes.set_title(f"{title}：{total:,} {unit}", loc="left", fontsize=10)
 
 
-def trade_offs(costs: dict[str, dict[str, float]], bands: dict[str, Band], lines: dict[str, float],
-               own: dict[str, float]) -> Picture:
+def trade_offs(costs: Mapping[str, Mapping[str, float]], bands: Mapping[str, Band], lines: Mapping[str, float],
+               own: Mapping[str, float]) -> Picture:
     """几个网络的精度对每一种代价（对数刻度），一种代价一格；竖条是官方运行的 5–95 %，圆点是中位数。
 
     costs: 代价的名字到 {网络: 值}；bands: 网络到官方区间；lines: 要画的参考线；own: 这台机器上的精度，画成叉。
     一个网络一种颜色，图例在最下面。
     """
+    costs, lines = named("costs", costs, named, amount, 0), named("lines", lines, amount, least=0)
+    bands = named("bands", bands, of_kind, Band, "官方区间，如 official_band('lenet')", least=0)
+    own = named("own", own, amount, least=0)
+    if missing := {*chain(*costs.values())} - {*bands}:
+        raise ValueError(f"bands 里没有 {brief(sorted(missing))}；加上它的官方区间，见 official_band。")
     rows = -(-len(costs) // 2)
     with canvas(8.4, 3.3 * rows, "七个网络：精度与代价", layout="constrained") as drawn:
         cells = [*drawn.figure.subplots(rows, 2, squeeze=False, sharey=True).flat]
@@ -300,7 +378,7 @@ def _in_words(value: float) -> str:
     return f"{value:g}"
 
 
-def _draw_lines(axes: Axes, lines: dict[str, float]) -> None:
+def _draw_lines(axes: Axes, lines: Mapping[str, float]) -> None:
     """参考线；字在线上面，靠左。"""
     for text, height in lines.items():
         axes.axhline(height, color=GREY, lw=0.8, ls="--")

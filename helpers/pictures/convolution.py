@@ -1,6 +1,7 @@
 """一个位置上的卷积：输入的一个窗口，逐个乘以卷积核，加起来是输出的一个数；窗口是 1×1 的，就是矩阵乘以一个像素。"""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -9,10 +10,13 @@ from matplotlib.patches import Rectangle
 from torch import Tensor
 from torch.nn import functional as F
 
+from helpers.arguments import between, brief, flag, listed
 from helpers.pictures.canvas import GREY, IMAGE, ORANGE, PALE_ORANGE, SIGNED, Picture, canvas
-from helpers.pictures.pen import box, color_bar, paint, sheet, write
+from helpers.pictures.doors import named, tensor, wording
+from helpers.pictures.pen import box, color_bar, paint, sheet, times, write
 
 _WIDTH, _SIDE, _STEP = 8.4, 1.15, 1.4  # 英寸：pointwise_at 的图多宽，里面一张特征图的边长，两张之间
+_FAR = 1_000  # 步幅至多几格，四周至多填充几格
 _READABLE = 7  # 小表的边长：再大，格子里的数就小得看不清
 
 
@@ -25,11 +29,16 @@ def convolution_at(X: Tensor, kernel: Tensor, row: int, column: int, *, stride: 
         步幅是 1 时输出也是 H×W。
     图像 0 是黑，1 是白；有正有负的是红正蓝负，0 是白。row、column 从 0 数起；输出没有这一格时抛出 ValueError。
     """
-    size, pad = len(kernel), len(kernel) // 2 if padding is None else padding
+    X = _decimals("X", X, "(N, 1, H, W)")
+    kernel = tensor("kernel", kernel, "(k, k)").to(X)
+    row, column, stride = between("row", row, 0), between("column", column, 0), between("stride", stride, 1, _FAR)
+    size, pad = len(kernel), len(kernel) // 2 if padding is None else between("padding", padding, 0, _FAR)
     padded = F.pad(X, [pad] * 4)[0, 0]
+    if size > min(padded.shape):
+        raise ValueError(f"kernel 是 {size}×{size}，比填充之后的图像 {times(padded.shape)} 还大；padding 大一些。")
     output = F.conv2d(X, kernel[None, None], stride=stride, padding=pad)[0, 0]
-    if not (0 <= row < len(output) and 0 <= column < output.shape[1]):
-        raise ValueError(f"输出是 {'×'.join(map(str, output.shape))}，从 0 数起，没有第 {row} 行第 {column} 列这一格。")
+    if row >= len(output) or column >= output.shape[1]:
+        raise ValueError(f"输出是 {times(output.shape)}，从 0 数起，没有第 {brief(row)} 行第 {brief(column)} 列。")
     top, left = row * stride, column * stride
     window = padded[top:top + size, left:left + size]
     with canvas(9.6, 2.2, f"第 {row} 行第 {column} 列：窗口 × 卷积核，加起来是 "
@@ -73,6 +82,10 @@ def chains_at(X: Tensor, chains: Mapping[str, Sequence[Tensor]], row: int, colum
     X: (1, 1, H, W)，取值 0–1；chains: 名字到几个 (k, k) 的核，k 是奇数，四周各填充 k // 2 个 0，没有偏置。
     relu: 两个核之间有没有 ReLU；最后一个核后面没有。核的结果红正蓝负，共用一个刻度。row、column 从 0 数起。
     """
+    X, relu = _decimals("X", X, "(N, 1, H, W)"), flag("relu", relu)
+    row, column = between("row", row, 0, X.shape[2] - 1), between("column", column, 0, X.shape[3] - 1)
+    chains = {name: [kernel.to(X) for kernel in kernels]
+              for name, kernels in named("chains", chains, listed, tensor, "(k, k)").items()}
     rows = {name: _after_each(X, kernels, relu) for name, kernels in chains.items()}
     reach = max(_reach(made) for maps in rows.values() for made in maps[1:])
     values = {name: _text(maps[-1][row, column].item()) for name, maps in rows.items()}
@@ -98,6 +111,14 @@ def chains_at(X: Tensor, chains: Mapping[str, Sequence[Tensor]], row: int, colum
                 axes.spines[:].set(visible=True, color=GREY)
         drawn.figure.subplots_adjust(0.01, 0.02, 0.99, 0.92, 0.12, 0.2)
     return drawn
+
+
+def _decimals(name: str, value: Any, shape: str) -> Tensor:
+    """小数的图像，不求导数。"""
+    X = tensor(name, value, shape)
+    if not X.is_floating_point():
+        raise ValueError(f"{name} 应当是小数，如 0–1 的亮度，收到的是 {X.dtype}；先写 {name} / 255。")
+    return X.detach()
 
 
 def _after_each(X: Tensor, kernels: Sequence[Tensor], relu: bool) -> list[Tensor]:
@@ -139,7 +160,11 @@ def pointwise_at(X: Tensor, weight: Tensor, bias: Tensor, row: int, column: int,
     X: (1, C, H, W)；weight: (O, C)；bias: (O,)；names: C 个输入通道的名字。row、column 从 0 数起，这个像素框成橙色。
     各图共用输入的刻度，红正蓝负，0 是白；输出超出刻度的，是两头的颜色。
     """
-    x = X[0, :, row, column]
+    X = _decimals("X", X, "(N, C, H, W)")
+    weight = tensor("weight", weight, "(O, C)", C=X.shape[1]).detach().to(X)
+    bias = tensor("bias", bias, "(O,)", O=len(weight)).detach().to(X)
+    row, column = between("row", row, 0, X.shape[2] - 1), between("column", column, 0, X.shape[3] - 1)
+    names, x = listed("names", names, wording, count=X.shape[1]), X[0, :, row, column]
     outputs, y = (weight @ X[0].flatten(1) + bias[:, None]).reshape(-1, *X.shape[2:]), weight @ x + bias
     height = max(X.shape[1], len(outputs)) * _STEP + 0.1
     with canvas(_WIDTH, height, f"像素 ({row}, {column})：W × x + b = {'、'.join(map(_text, y.tolist()))}") as drawn:

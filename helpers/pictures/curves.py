@@ -4,6 +4,8 @@ import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,12 +15,14 @@ from matplotlib.ticker import MaxNLocator
 from tqdm import tqdm
 from wcwidth import wcswidth
 
+from helpers.arguments import brief, flag, listed
 from helpers.book.official import Band
 from helpers.pictures.canvas import BLUE, GREEN, GREY, LINE, ORANGE, Picture, canvas, chinese, verbatim
+from helpers.pictures.doors import HIGHEST, amount, named, of_kind, wording
 from helpers.pictures.png import DPI, PAGE, bundle, encode, squeeze
 from helpers.training.loop import Point
 
-_HIGHEST = 1e300  # 再大，坐标轴的刻度就溢出了
+_POINT = Point, "训练曲线上的一点，如 run.points 里的"
 
 
 class Curves:
@@ -88,7 +92,7 @@ class Curves:
 
 def _loss(point: Point) -> float:
     """画得出的损失：坐标轴放不下再大的，没有数的不画。"""
-    return min(point.loss, _HIGHEST) if point.loss < math.inf else math.nan
+    return min(point.loss, HIGHEST) if point.loss < math.inf else math.nan
 
 
 def _decorate(axes: Axes, title: str) -> None:
@@ -100,6 +104,7 @@ def _decorate(axes: Axes, title: str) -> None:
 
 def compare_curves(curves: Mapping[str, Sequence[Point]]) -> Picture:
     """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
+    curves = named("curves", curves, partial(listed, least=0), of_kind, *_POINT)
     with canvas(8.4, curves_height(curves), "、".join(curves)) as drawn:
         draw_curves(drawn.figure, curves)
     return drawn
@@ -150,6 +155,7 @@ class LivePlot:
     def __init__(self, num_epochs: int, *, past: Sequence[tuple[str, Sequence[Point]]] = (), band: Band | None = None,
                  width: float = 8.4, median: float | None = None, show: Callable[[bytes], None] | None = None,
                  quiet: bool = False):
+        past, quiet = _check_plot(num_epochs, past, band, width, median, show), flag("quiet", quiet)
         self.points: list[Point] = []
         self.num_epochs, self.note = num_epochs, ""
         self._speak = show is None and not quiet  # 自己占一个单元格的输出时才打印；回调里不打印
@@ -166,7 +172,7 @@ class LivePlot:
 
     def add(self, point: Point) -> None:
         """加一个点；到了下一帧的时间才画。"""
-        self.points.append(point)
+        self.points.append(of_kind("point", point, *_POINT))
         if self._bar is not None:
             self._bar.set_description_str(f"损失 {point.loss:.3f}", refresh=False)
             self._bar.update(point.epoch - self._bar.n)
@@ -209,6 +215,22 @@ class LivePlot:
         now = time.perf_counter()
         # 每秒最多十帧；画一帧之后至少训练五十倍的时间，画图就不会超过 2 %
         self._next_frame = now + max(0.1, 50 * (now - started))
+
+
+def _check_plot(num_epochs: Any, past: Any, band: Any, width: Any, median: Any,
+                show: Any) -> list[tuple[str, list[Point]]]:
+    """LivePlot 的设置画得出，返回 past；不是就抛出 TypeError 或 ValueError。"""
+    amount("num_epochs", num_epochs)
+    amount("width", width, 0.6)
+    if median is not None:
+        amount("median", median)
+    if band is not None:
+        of_kind("band", band, Band, "官方区间，如 official_band('lenet')")
+    if show is not None and not callable(show):
+        raise TypeError(f"show 应当是收下一帧 PNG 的函数，收到的是 {brief(show)}。")
+    pairs = [listed(f"past[{k}]", pair, count=2) for k, pair in enumerate(listed("past", past, least=0))]
+    return [(wording("past 里的名字", name), listed(f"past 的 {brief(name)}", points, of_kind, *_POINT, least=0))
+            for name, points in pairs]
 
 
 def _notebook_display() -> Callable[[bytes], None] | None:

@@ -1,15 +1,17 @@
 """流程图：分开又合起来的线路，例如残差块。一张图是一串东西：模块、Box、PLUS、Paths、Frame。"""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 from torch import nn
 from wcwidth import wcswidth
 
+from helpers.arguments import brief, listed
 from helpers.network.describe import LayerText
 from helpers.pictures.canvas import FAINT, LINE, Picture, canvas, kind_color
+from helpers.pictures.doors import named, network, wording
 from helpers.pictures.pen import arrow, box, line, sheet, write
 
 # 英寸：两项之间，框到虚线，虚线框里写字的一条，圆圈的半径，两条路之间，没有框的线占的一半
@@ -43,7 +45,7 @@ class Box(Item):
     """画在一个框里的几层，一行一层；底色随第一层。单独的模块不必写 Box。"""
 
     def __init__(self, *modules: nn.Module):
-        texts = [LayerText.of(module) for module in modules]
+        texts = [LayerText.of(module) for module in listed("Box 里的层", modules, network)]
         self.lines, self.color = [str(text) for text in texts], kind_color(texts[0].kind)
         self.height = _GAP + (0.14 + 0.17 * len(self.lines))
 
@@ -104,7 +106,7 @@ class Paths(Item):
     """并行的几条路，每条是一个模块、一项，或者一串；nn.Identity 和空的一串是一条直线。"""
 
     def __init__(self, *paths: Things):
-        self.paths = [Flow(path) for path in paths]
+        self.paths = [Flow(path) for path in listed("Paths 里的路", paths)]
         self.height = _GAP / 2 + max(path.height for path in self.paths)
         self.lines = [text for path in self.paths for text in path.lines]
 
@@ -137,7 +139,7 @@ class Frame(Item):
     """一串东西外面画虚线框，左上角写字。"""
 
     def __init__(self, text: str, items: Things):
-        self.text, self.inside = text, Flow(items)
+        self.text, self.inside = wording("text", text), Flow(items)
         self.height, self.lines = self.inside.height + _BAND, self.inside.lines
 
     def span(self, width: float) -> tuple[float, float]:
@@ -156,19 +158,20 @@ class Frame(Item):
         return [(end, top) for end, _ in ends]
 
 
-def flow_chart(charts: dict[str, Things], input_text: str = "x", output_text: str = "") -> Picture:
+def flow_chart(charts: Mapping[str, Things], input_text: str = "x", output_text: str = "") -> Picture:
     """自下而上的流程图，中间可以分成几条路再合起来；每个标题一张，并排。
 
     charts: 标题到一串东西：模块画成框（nn.Sequential 逐层画），Box 是几层画成一个框，PLUS 是圆圈，
         Paths 是并行的几条路，Frame 外面画虚线框；只有一样就不必写成一串。
     input_text, output_text: 写在最下面和最上面的文字。
     """
-    flows = {title: Flow(items) for title, items in charts.items()}
+    flows = named("charts", charts, lambda _, items: Flow(items))
+    input_text, output_text = wording("input_text", input_text), wording("output_text", output_text)
     width = 0.3 + 0.069 * max((wcswidth(text) for flow in flows.values() for text in flow.lines), default=0)
     spans = [flow.span(width) for flow in flows.values()]
     wide = sum(low + high + 0.5 for low, high in spans)
     tall = max(flow.height for flow in flows.values())
-    with canvas(wide, tall + 1.05, "、".join(charts)) as drawn:
+    with canvas(wide, tall + 1.05, "、".join(flows)) as drawn:
         axes = sheet(drawn.figure, (0, wide), (-0.35, tall + 0.7))  # 单位是英寸
         left = 0.0
         for (title, flow), (low, high) in zip(flows.items(), spans, strict=True):
@@ -192,7 +195,7 @@ def _items(things: Things) -> list[Item]:
             return [item for thing in things for item in _items(thing)]
         case nn.Module():
             return [Box(things)]
-    raise TypeError(f"流程图里的一项是模块、Box、PLUS、Paths 或 Frame，不是 {things!r}。")
+    raise TypeError(f"流程图里的一项是模块、Box、PLUS、Paths 或 Frame，收到的是 {brief(things)}。")
 
 
 def _say(axes: Axes, x: float, y: float, text: str) -> None:

@@ -1,18 +1,22 @@
 """从模块画图：一层一框，一块一框，一段一列，并行的路径，稠密的连接，跨层的线路。"""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import cycle
+from typing import Any
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
+from helpers.arguments import between, brief, listed
+from helpers.network.answer import answered, placed
 from helpers.network.describe import LayerText
 from helpers.network.layer import Shape
 from helpers.network.trace import Trace, trace
+from helpers.network.walk import checked_shape
 from helpers.pictures.canvas import (
     BLUE,
     FAINT,
@@ -26,6 +30,7 @@ from helpers.pictures.canvas import (
     canvas,
     kind_color,
 )
+from helpers.pictures.doors import layers, named, network, tensor, wording
 from helpers.pictures.pen import OPEN, arrow, box, channels_at, line, paint, sheet, times, write
 
 
@@ -69,9 +74,11 @@ def _tiles(layers: Iterable[tuple[nn.Module, Shape]]) -> list[_Tile]:
 
 
 def _path_channels(module: nn.Module) -> tuple[int, ...]:
-    """有 `paths`（并行的路径）的块，各条路径的输出通道数。"""
-    return tuple([conv.out_channels for conv in path.modules() if isinstance(conv, nn.Conv2d)][-1]
-                 for path in getattr(module, "paths", {}).values())
+    """有 `paths`（并行的路径，每条都有卷积层）的块，各条路径的输出通道数。"""
+    paths = getattr(module, "paths", None)
+    convs = [[layer for layer in path.modules() if isinstance(layer, nn.Conv2d)]
+             for path in (paths.values() if isinstance(paths, nn.ModuleDict | dict) else ())]
+    return tuple(found[-1].out_channels for found in convs) if all(convs) else ()
 
 
 def _traced(net: nn.Module, table: Trace) -> list[tuple[nn.Module, Shape]]:
@@ -80,13 +87,14 @@ def _traced(net: nn.Module, table: Trace) -> list[tuple[nn.Module, Shape]]:
     return [(modules.get(layer.name, net), layer.out_shape) for layer in table]
 
 
-def layer_stacks(nets: dict[str, nn.Sequential], input_text: str = "图像") -> Picture:
+def layer_stacks(nets: Mapping[str, nn.Sequential], input_text: str = "图像") -> Picture:
     """每个网络画成一列自下而上的方框，一层一框，并排比较。
 
     nets: 标题到 nn.Sequential；激活函数、暂退法、展平这样没有权重的层并入它前面的框。
     """
-    columns = {title: [_Tile((LayerText("other", input_text),)), *_tiles((module, ()) for module in net)]
-               for title, net in nets.items()}
+    first = _Tile((LayerText("other", wording("input_text", input_text)),))
+    columns = {title: [first, *_tiles((module, ()) for module in net)]
+               for title, net in named("nets", nets, layers).items()}
     tallest = max(map(len, columns.values()))
     with canvas(4 * len(columns), 0.42 * tallest + 0.4, "、".join(columns) + " 的各层") as drawn:
         axes = sheet(drawn.figure, (0, len(columns)), (-0.2, tallest + 0.7))
@@ -99,12 +107,13 @@ def layer_stacks(nets: dict[str, nn.Sequential], input_text: str = "图像") -> 
     return drawn
 
 
-def block_stacks(nets: dict[str, nn.Sequential], shape: Shape) -> Picture:
+def block_stacks(nets: Mapping[str, nn.Sequential], shape: Shape) -> Picture:
     """每个网络自下而上一列；以汇聚层收尾的一组层框成一块，全连接层框成最后一块，框的右边是这一块的输出形状。
 
     nets: 标题到 nn.Sequential，可以嵌套；shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
     """
-    columns = {title: _blocks(net, shape) for title, net in nets.items()}
+    shape = checked_shape(shape)
+    columns = {title: _blocks(net, shape) for title, net in named("nets", nets, network).items()}
     heights = {title: sum(0.62 * len(tiles) + 0.45 for tiles in blocks) for title, blocks in columns.items()}
     tallest = max(heights.values())
     with canvas(4.4 * len(columns), 0.5 * (tallest + 1.2), "、".join(columns) + " 画成块") as drawn:
@@ -147,12 +156,15 @@ def stage_columns(net: nn.Sequential, shape: Shape) -> Picture:
     有 `paths`（并行的路径）的块，下半截的各段与各条路径的输出通道数成比例。
     """
     stages = [_tiles((module, ()) for module in (stage if isinstance(stage, nn.Sequential) else [stage]))
-              for stage in net]
-    tallest = max(map(len, stages))
+              for stage in layers("net", net, least=1)]
+    shape, tallest = checked_shape(shape), max(map(len, stages))
+    table = trace(net, shape)
+    if len(table) != len(stages):
+        raise ValueError(f"net 应当是 nn.Sequential，一段接一段：它有 {len(stages)} 段，走过的却是 {len(table)} 段。")
     with canvas(2 * len(stages), 0.62 * tallest + 0.9, "网络的各段") as drawn:
         axes = sheet(drawn.figure, (0, len(stages)), (-0.75, tallest + 0.7))
         write(axes, 0.46, -0.4, f"输入 {times(shape[1:])}")
-        for i, (tiles, layer) in enumerate(zip(stages, trace(net, shape), strict=True)):
+        for i, (tiles, layer) in enumerate(zip(stages, table, strict=True)):
             for j, tile in enumerate(tiles):
                 _draw_stage_tile(axes, i, j, tile)
             top = len(tiles) - 0.18
@@ -173,24 +185,28 @@ def _draw_stage_tile(axes: Axes, i: int, j: int, tile: _Tile) -> None:
         left += width
 
 
-def branches(paths: dict[str, nn.Sequential | None], shape: Shape) -> Picture:
+def branches(paths: Mapping[str, nn.Sequential | None], shape: Shape) -> Picture:
     """同一个输入走几条并行的路径，输出在通道维上连结；框里是层和它的输出形状，最上面一条的各段与通道数成比例。
 
     paths: 名字到 nn.Sequential，各条的输出高和宽相同；None 是关掉的路径，只留下位置。
     shape: 输入形状 (B, C, H, W)。激活函数和暂退法并入它前面的框。
     """
-    on = {name: path for name, path in paths.items() if path is not None}
+    shape, given = checked_shape(shape), named("paths", paths, lambda name, path: None if path is None
+                                               else network(name, path))
+    on = {name: path for name, path in given.items() if path is not None}
     tables = {name: trace(path, shape, depth=99) for name, path in on.items()}
+    if not on or any(not table or len(table[-1].out_shape) < 2 for table in tables.values()):
+        raise ValueError("paths 至少要有一条不是 None 的路径，每条都走过几层，输出 (B, C, H, W)；这样才连结得起来。")
     columns = {name: _tiles(_traced(path, tables[name])) for name, path in on.items()}
     outs = {name: table[-1].out_shape for name, table in tables.items()}
     joined = (sum(out[1] for out in outs.values()), *next(iter(outs.values()))[2:])
-    rows, full = max(map(len, columns.values())), len(paths) - 0.08
+    rows, full = max(map(len, columns.values())), len(given) - 0.08
     top = 1.45 + 1.02 * rows
-    with canvas(2.3 * len(paths), top + 0.85, f"{len(on)} 条并行的路径，连结成 {times(joined)}") as drawn:
-        axes = sheet(drawn.figure, (0, len(paths)), (0, top + 0.85))
+    with canvas(2.3 * len(given), top + 0.85, f"{len(on)} 条并行的路径，连结成 {times(joined)}") as drawn:
+        axes = sheet(drawn.figure, (0, len(given)), (0, top + 0.85))
         box(axes, 0.04, 0.72, full, 0.4, f"输入 {times(shape[1:])}", kind_color("other"), size=8.5, level=0.48)
         left = 0.04
-        for i, (name, color) in enumerate(zip(paths, cycle(PATH_COLORS), strict=False)):
+        for i, (name, color) in enumerate(zip(given, cycle(PATH_COLORS), strict=False)):
             if name not in on:
                 write(axes, i + 0.5, 0.36, f"{name}：关", 8.5, color=GREY)
                 continue
@@ -200,7 +216,7 @@ def branches(paths: dict[str, nn.Sequential | None], shape: Shape) -> Picture:
             arrow(axes, (i + 0.5, y), (left + width / 2, top))
             box(axes, left, top, width, 0.36, str(outs[name][1]), color, size=8.5, rounding=0)
             left += width
-        write(axes, len(paths) / 2, top + 0.6, f"在通道维上连结：{times(joined)}", 10)
+        write(axes, len(given) / 2, top + 0.6, f"在通道维上连结：{times(joined)}", 10)
     return drawn
 
 
@@ -221,9 +237,10 @@ def _draw_path(axes: Axes, i: int, start: int, tiles: Sequence[_Tile], color: st
 
 def dense_arcs(nodes: Sequence[str], arcs: Sequence[tuple[int, int]], title: str = "稠密连接") -> Picture:
     """一排节点，每条弧 (i, j) 是节点 j 用到了节点 i；弧的颜色随 i。"""
+    nodes, pairs = listed("nodes", nodes, wording), listed("arcs", arcs, _arc, len(nodes), least=0)
     with canvas(1.5 * len(nodes), 0.3 * len(nodes) + 1.2, title) as drawn:
         axes = sheet(drawn.figure, (-0.6, len(nodes) - 0.4), (-0.5, 0.5 + 0.21 * len(nodes)))
-        for i, j in arcs:
+        for i, j in pairs:
             if j == i + 1:
                 start, end, bend = (i + 0.36, 0), (j - 0.36, 0), "arc3"
             else:
@@ -234,14 +251,20 @@ def dense_arcs(nodes: Sequence[str], arcs: Sequence[tuple[int, int]], title: str
     return drawn
 
 
-def skip_paths(blocks: dict[str, nn.Module], X: Tensor) -> Picture:
+def _arc(name: str, value: Any, count: int) -> list[int]:
+    """一条弧：count 个节点里的两个，从 0 数起。"""
+    return listed(name, value, between, 0, count - 1, count=2)
+
+
+def skip_paths(blocks: Mapping[str, nn.Module], X: Tensor) -> Picture:
     """带跨层线路的块，自下而上：输入、分支里的各层、汇合、输出；小图是这些块此刻真的算出来的通道，
     一个块里的共用一个刻度；蓝框是输入的通道，橙框是新算出来、连结上去的，紫框是相加的和。
 
     blocks: 标题到块；X: (1, C, H, W)，与块在同一设备。输出的通道比输入多就是连结，一样多就是相加。
     在训练模式下、在块的副本上算，块不变。
     """
-    columns = {title: _walk(block, X) for title, block in blocks.items()}
+    X, blocks = tensor("X", X, "(N, C, H, W)"), named("blocks", blocks, network)
+    columns = {title: _walk(title, block, X) for title, block in blocks.items()}
     tallest = max(len(texts) for texts, _ in columns.values())
     with canvas(4.4 * len(blocks), 0.55 * (tallest + 5), "、".join(blocks)) as drawn:
         for i, (title, (texts, Y)) in enumerate(columns.items()):
@@ -253,15 +276,20 @@ def skip_paths(blocks: dict[str, nn.Module], X: Tensor) -> Picture:
     return drawn
 
 
-def _walk(original: nn.Module, X: Tensor) -> tuple[list[LayerText], Tensor]:
+def _walk(title: str, original: nn.Module, X: Tensor) -> tuple[list[LayerText], Tensor]:
     """分支里的各层，按调用的次序，和块的输出。"""
-    block, called = deepcopy(original).train(), []
+    X, block, called = placed(original, X), deepcopy(original).train(), []
     for module in block.modules():
         if not list(module.children()):
             module.register_forward_hook(lambda module, *_: called.append(module))
     with torch.no_grad():
-        Y = block(X)
-    while isinstance(called[-1], nn.ReLU | nn.Identity):  # 汇合之后的激活不在分支里
+        try:
+            Y = tensor(f"{brief(title)} 的输出", answered(block, original, X), "(N, C, H, W)")
+        except ValueError as error:
+            if "per channel when training" not in str(error):
+                raise
+            raise ValueError(f"{brief(title)} 里的规范化，训练时一个通道要不止一个数；X 大一些。") from error
+    while called and isinstance(called[-1], nn.ReLU | nn.Identity):  # 汇合之后的激活不在分支里
         called.pop()
     return [LayerText.of(module) for module in called], Y
 

@@ -74,6 +74,6 @@ def times(sizes: Sequence[int]) -> str:
 
 
 def channels_at(shape: Sequence[int]) -> str:
-    """一张特征图的形状 (C, H, W) 写成「6 @ 28×28」，一个向量的 (n,) 写成「120」。"""
-    channels, *sides = shape
+    """一张特征图的形状 (C, H, W) 写成「6 @ 28×28」，一个向量的 (n,) 写成「120」，一个数的 () 写成「1」。"""
+    channels, *sides = shape or (1,)
     return f"{channels} @ {times(sides)}" if sides else str(channels)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import cycle
 from typing import Any
 
@@ -11,7 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from torch import Tensor, nn
 
+from helpers.arguments import between, brief, flag, instance, listed
 from helpers.data.fashion import LABELS
+from helpers.network.answer import blame, placed
 from helpers.network.borrow import evaluating
 from helpers.network.describe import LayerText
 from helpers.network.layer import Layer
@@ -33,8 +36,11 @@ from helpers.pictures.canvas import (
     Picture,
     canvas,
 )
+from helpers.pictures.doors import layers, named, numbers, of_kind, tensor, wording
 from helpers.pictures.pen import channels_at, color_bar, paint, sheet, times, write
 from helpers.training.mistakes import Mistakes
+
+_DRAWN = "(N, C, H, W)", "(N, n)"  # data_flow 画得出的：图像和向量
 
 
 def data_flow(net: nn.Sequential, X: Tensor) -> Picture:
@@ -61,13 +67,21 @@ def data_flow(net: nn.Sequential, X: Tensor) -> Picture:
 
 def _stages(net: nn.Sequential, X: Tensor) -> list[tuple[list[str], Tensor]]:
     """形状改变一次就是一级：(走过的各层，这一级最后的特征图 (C, H, W) 或向量 (n,))。"""
-    stages = [(["输入"], X[0])]
-    with torch.no_grad(), evaluating(net):
-        for layer in net:
-            before, X = X, layer(X)
-            text = LayerText.of(layer)
+    X, chain = tensor("X", X, *_DRAWN), nn.Sequential(*layers("net", net))
+    stages, image = [(["输入"], X[0])], placed(chain, X)
+    X = image
+    with torch.no_grad(), evaluating(chain):
+        for k, layer in enumerate(chain):
+            before = X
+            try:
+                X = layer(X)
+            except RuntimeError as error:
+                blame(error, chain, image)
+                raise
+            X = tensor(f"第 {k} 层 {type(layer).__name__} 的输出", X, *_DRAWN)
+            said = LayerText.of(layer)
             earlier = stages.pop()[0] if X.shape == before.shape else []
-            stages.append(([*earlier, text.title, *text.details], X[0]))
+            stages.append(([*earlier, said.title, *said.details], X[0]))
     return stages
 
 
@@ -88,19 +102,29 @@ def _draw_stage(axes: Axes, left: float, maps: Tensor, cmap: str, low: float, hi
 
 def image_grid(X: Tensor, titles: Sequence[str], wrong: Sequence[bool] = (), columns: int = 9) -> Picture:
     """一格一张图像，标题写在上面；wrong 为真的标题是红色。X: (N, 1, H, W)，彩色的是 (N, 3, H, W)。"""
-    rows = -(-len(X) // columns)
+    images, columns = _images("X", X, "(1, H, W)", "(3, H, W)", "(H, W)"), between("columns", columns, 1, 1_000)
+    titles, wrong = listed("titles", titles, wording, least=len(images)), listed("wrong", wrong, flag, least=0)
+    rows = -(-len(images) // columns)
     with canvas(columns * 1.15, rows * 1.5, "测试图像与标签") as drawn:
         for i, axes in enumerate(drawn.figure.subplots(rows, columns, squeeze=False).flat):
             axes.axis("off")
-            if i < len(X):
-                paint(axes, X[i].squeeze(0))
+            if i < len(images):
+                paint(axes, images[i].squeeze(0) if images[i].dim() == 3 else images[i])
                 axes.set_title(titles[i], fontsize=8, color=RED if i < len(wrong) and wrong[i] else "black")
         drawn.figure.subplots_adjust(0.01, 0.01, 0.99, 0.88, hspace=0.45)
     return drawn
 
 
+def _images(name: str, value: Any, *shapes: str, least: int = 1) -> list[Tensor]:
+    """几张图像，一张是 shapes 之一：在一个张量里，或者一张一张的列表。"""
+    if isinstance(value, list | tuple) or (not least and isinstance(value, Tensor) and value.shape[:1] == (0,)):
+        return listed(name, value, tensor, *shapes, least=least)
+    return [*tensor(name, value, *(f"(N, {shape[1:]}" for shape in shapes))]
+
+
 def mistake_grid(mistakes: Mistakes, columns: int = 6) -> Picture:
     """认错的图，见 `confident_mistakes`：上面是「真实的类别 → 预测的」，和网络给预测的概率。"""
+    instance(mistakes, Mistakes, "mistakes 应当是认错的图，如 confident_mistakes(net, test)")
     if not len(mistakes.y):
         with canvas(3, 0.4, "没有认错的") as drawn:
             write(sheet(drawn.figure, (0, 1), (0, 1)), 0.5, 0.5, "一张也没有认错")
@@ -114,7 +138,10 @@ def mistake_grid(mistakes: Mistakes, columns: int = 6) -> Picture:
 
 def confusion_matrix(y: Tensor, y_hat: Tensor) -> Picture:
     """混淆矩阵：行是真实类别，列是预测，格子里是占这一类的百分比。y, y_hat: (N,) int64，0–9。"""
-    counts = torch.zeros(10, 10).index_put_((y.cpu(), y_hat.cpu()), torch.ones(len(y)), accumulate=True)
+    y, y_hat = _classes("y", y), _classes("y_hat", y_hat)
+    if len(y) != len(y_hat):
+        raise ValueError(f"y 有 {len(y)} 个，y_hat 有 {len(y_hat)} 个；一张图像一个，两边要一样多。")
+    counts = torch.zeros(10, 10).index_put_((y, y_hat), torch.ones(len(y)), accumulate=True)
     share = counts / counts.sum(1, keepdim=True).clamp(min=1)
     names = [label.split()[0] for label in LABELS]
     with canvas(6, 5.2, "混淆矩阵", layout="tight") as drawn:
@@ -131,6 +158,14 @@ def confusion_matrix(y: Tensor, y_hat: Tensor) -> Picture:
     return drawn
 
 
+def _classes(name: str, value: Any) -> Tensor:
+    """(N,) 的类别，int64，在 CPU 上。"""
+    y = tensor(name, value, "(N,)")
+    if y.is_floating_point() or y.dtype == torch.bool or not 0 <= y.min() <= y.max() <= 9:
+        raise ValueError(f"{name} 应当是类别，0–9 的整数，收到的是 {brief(value)}。对数几率先写 .argmax(dim=1)。")
+    return y.cpu().long()
+
+
 def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
                      at: tuple[float, float] = (0.5, 0.5)) -> Picture:
     """前 count 层（默认全部）的一格看得到的窗口，画在图像上；右边是窗口怎样随深度变大。
@@ -139,14 +174,18 @@ def receptive_fields(X: Tensor, table: Trace, count: int | None = None,
         填充应当左右对称；
     at: 这一格在特征图上的位置 (行, 列)，0–1。
     """
-    layers = [(layer, window) for layer in table if "Conv" in layer.kind or "Pool" in layer.kind
-              if (window := layer.receptive_field.window) is not None]
-    count = len(layers) if count is None else count
-    with canvas(8.4, 3.9, f"第 {count} 个的感受野 {times(layers[count - 1][1])}") as drawn:
+    X, at = tensor("X", X, "(N, C, H, W)"), numbers("at", at, 2)
+    seen = [(layer, window) for layer in listed("table", table, of_kind, Layer, "清单的一行，见 trace")
+            if ("Conv" in layer.kind or "Pool" in layer.kind) and len(layer.out_shape) == 4
+            if (window := layer.receptive_field.window) is not None]
+    if not seen:
+        raise ValueError("table 里没有一个卷积层或汇聚层，感受野说得清、又不是全图的。")
+    count = len(seen) if count is None else between("count", count, 1, len(seen))
+    with canvas(8.4, 3.9, f"第 {count} 个的感受野 {times(seen[count - 1][1])}") as drawn:
         left, right = drawn.figure.subplots(1, 2, width_ratios=(1, 1.35))
         paint(left, X[0, 0])
-        _draw_fields(left, X.shape[2:], layers[:count], at)
-        _draw_growth(right, max(X.shape[2:]), layers, count)
+        _draw_fields(left, X.shape[2:], seen[:count], at)
+        _draw_growth(right, max(X.shape[2:]), seen, count)
         drawn.figure.subplots_adjust(left=0.01, right=0.99, bottom=0.13, top=0.91, wspace=0.1)
     return drawn
 
@@ -195,7 +234,7 @@ def filter_grid(weights: Mapping[str, Tensor], columns: int = 16) -> Picture:
         有几个输入通道的，先取出一个，如 weight[:, :1]。
     columns: 一行最多几个。形状不对时抛出 ValueError。
     """
-    groups = {name: _sheets(weight) for name, weight in weights.items()}
+    columns, groups = between("columns", columns, 1), named("weights", weights, _sheets)
     reach = max(float(group.abs().max()) for group in groups.values()) or 1.0
     return _draw_groups("卷积核", groups, "权重", columns, cmap=SIGNED, vmin=-reach, vmax=reach)
 
@@ -207,18 +246,18 @@ def feature_maps(X: Tensor, maps: Mapping[str, Tensor], columns: int = 8) -> Pic
         一层的输出是 `record(net, X)["0"].content`，层的名字同 net.named_modules()；只看几个通道就切片。
     columns: 一行最多几个。形状不对时抛出 ValueError。
     """
-    groups = {name: _sheets(each.squeeze(0) if each.dim() == 4 else each) for name, each in maps.items()}
+    columns, X = between("columns", columns, 1), tensor("X", X, "(N, C, H, W)")
+    groups = named("maps", maps, lambda name, each: _sheets(
+        name, each.squeeze(0) if isinstance(each, Tensor) and each.dim() == 4 else each))
     low, high = (float(end) for end in torch.cat([group.flatten() for group in groups.values()]).aminmax())
     return _draw_groups("特征图", groups, "激活", columns, X, cmap=MAPS, vmin=low, vmax=high)
 
 
-def _sheets(tensor: Tensor) -> Tensor:
-    """(N, 1, h, w) 或 (N, h, w) 变成 (N, h, w)；别的抛出 ValueError。"""
-    found = tensor[:, 0] if tensor.dim() == 4 and tensor.shape[1] == 1 else tensor
-    if found.dim() != 3 or not found.numel():
-        raise ValueError(f"要画的应当是 (N, h, w) 的张量，收到的是 {tuple(tensor.shape)}；"
-                         "有几个输入通道的卷积核，先取出一个，如 weight[:, :1]。")
-    return found.detach()
+def _sheets(name: str, value: Any) -> Tensor:
+    """(N, 1, h, w) 或 (N, h, w) 变成 (N, h, w)；别的抛出 TypeError 或 ValueError。"""
+    found = tensor(name, value, "(N, 1, h, w)", "(N, h, w)",
+                   remedy="有几个输入通道的卷积核，先取出一个，如 weight[:, :1]。")
+    return (found[:, 0] if found.dim() == 4 else found).detach().float().cpu()
 
 
 def _draw_groups(kind: str, groups: Mapping[str, Tensor], label: str, columns: int, X: Tensor | None = None,
@@ -247,13 +286,16 @@ def _draw_groups(kind: str, groups: Mapping[str, Tensor], label: str, columns: i
     return drawn
 
 
-def gallery(rows: dict[str, Tensor]) -> Picture:
+def gallery(rows: Mapping[str, Tensor]) -> Picture:
     """每行一组图像，行名写在左边；灰度固定，0 是黑，1 是白，所以看得出明暗。rows: 行名到 (N, 1, H, W)。"""
-    columns = max(map(len, rows.values()))
+    groups = named("rows", rows, partial(_images, least=0), "(C, H, W)")
+    columns = max(map(len, groups.values()))
+    if not columns:
+        raise ValueError("rows 里一张图像也没有；至少给一行 (N, 1, H, W)。")
     width = 1.1 + 1.1 * columns
-    with canvas(width, 1.15 * len(rows), "、".join(rows)) as drawn:
-        grid = drawn.figure.subplots(len(rows), columns, squeeze=False)
-        for line, (name, images) in zip(grid, rows.items(), strict=True):
+    with canvas(width, 1.15 * len(groups), "、".join(groups)) as drawn:
+        grid = drawn.figure.subplots(len(groups), columns, squeeze=False)
+        for line, (name, images) in zip(grid, groups.items(), strict=True):
             for axes in line:
                 axes.axis("off")
             for axes, image in zip(line, images, strict=False):
@@ -263,8 +305,9 @@ def gallery(rows: dict[str, Tensor]) -> Picture:
     return drawn
 
 
-def windows(masks: dict[str, Tensor]) -> Picture:
+def windows(masks: Mapping[str, Tensor]) -> Picture:
     """每个名字一张方格图，mask (H, W) 里为真的格子涂色，例如一格输出看得到的输入。"""
+    masks = named("masks", masks, tensor, "(H, W)")
     with canvas(2.1 * len(masks), 2.4, "、".join(masks), layout="tight") as drawn:
         grid = drawn.figure.subplots(1, len(masks), squeeze=False)[0]
         for axes, (title, mask), color in zip(grid, masks.items(), cycle(PATH_COLORS), strict=False):
@@ -284,7 +327,11 @@ def map_grid(X: Tensor, maps: Tensor, names: Sequence[str], marked: Sequence[int
 
     X: (N, 1, H, W)；maps: (N, C, h, w)；names: C 个名字；marked: 每行要用橙色框出的是第几张，例如真实的类别。
     """
-    rows, count = maps.shape[:2]
+    rows, count = tensor("maps", maps, "(N, C, h, w)").shape[:2]
+    X, names = tensor("X", X, "(N, C, H, W)"), listed("names", names, wording, count=count)
+    marked = numbers("marked", marked, least=0)
+    if len(X) < rows:
+        raise ValueError(f"一行一张图像：maps 有 {rows} 行，X 只有 {len(X)} 张。")
     width, height = 0.8 * (count + 1) + 0.7, 1.08 * rows + 0.3
     low, high = min(0.0, maps.min().item()), max(maps.max().item(), 1e-6)
     with canvas(width, height, "图像和它的特征图") as drawn:
@@ -310,10 +357,12 @@ def heat_overlay(X: Tensor, heats: Mapping[str, Tensor], titles: Sequence[str] =
 
     X: (N, 1, H, W)，0–1；heats: 名字到 (N, H, W)，如 `grad_cam` 和 `occlusion` 算的；titles: N 张图像的标题。
     """
-    rows, left = 1 + len(heats), 1.0
-    with canvas(left + 1.15 * len(X), 1.15 * rows + 0.35, "、".join(heats)) as drawn:
+    X, titles = tensor("X", X, "(N, C, H, W)"), listed("titles", titles, wording, least=0)
+    given = named("heats", heats, _heats, len(X), least=0)
+    rows, left = 1 + len(given), 1.0
+    with canvas(left + 1.15 * len(X), 1.15 * rows + 0.35, "、".join(given)) as drawn:
         grid = drawn.figure.subplots(rows, len(X), squeeze=False)
-        for line, (name, maps) in zip(grid, {"图像": None, **heats}.items(), strict=True):
+        for line, (name, maps) in zip(grid, {"图像": None, **given}.items(), strict=True):
             for k, axes in enumerate(line):
                 paint(axes, X[k, 0])
                 axes.axis("off")
@@ -327,3 +376,11 @@ def heat_overlay(X: Tensor, heats: Mapping[str, Tensor], titles: Sequence[str] =
         width, height = drawn.figure.get_size_inches()
         drawn.figure.subplots_adjust(left / width, 0.01, 0.99, 1 - 0.35 / height, 0.05, 0.05)
     return drawn
+
+
+def _heats(name: str, value: Any, count: int) -> list[Tensor]:
+    """count 张热的图，没有 NaN 和无穷大：浓淡要照它算。"""
+    found = listed(name, value, tensor, "(H, W)", least=count)
+    if not all(heat.isfinite().all() for heat in found):
+        raise ValueError(f"{name} 里有 NaN 或无穷大，说不出哪里热；多半是网络的权重溢出了，学习率小一些，再训练。")
+    return found

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from helpers.arguments import brief, number
+from helpers.arguments import brief, flag, number
 from helpers.data.split import Split
 from helpers.machine.cuda_graph import GraphedStep, Step, may_graph, require_cuda_graph
 from helpers.machine.device import check_dtype, fast_dtype
@@ -114,7 +114,7 @@ def steps(net: nn.Module, train: Split, test: Split, *, lr: Rate, num_epochs: in
     num_epochs = check_training(net, train, test, num_epochs)
     if not callable(lr):
         rate_now(lr)
-    if cuda_graph:
+    if cuda_graph is not None and flag("cuda_graph", cuda_graph):
         require_cuda_graph(train.device)
     dtype = check_dtype(dtype, fast_dtype(train.device))
     update = Update(net, train, dtype, gauge or Gauge(train.device), position or Position(), dice)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from helpers.data.fashion import LABELS, Batches
 from helpers.data.sketch import Prepared, prepare
-from helpers.network.answer import placed
+from helpers.network.answer import answered, logits_of, placed
 from helpers.network.inside import Cell
 from helpers.network.neighbours import Neighbours
 from helpers.network.recording import Value, record
@@ -69,7 +69,7 @@ class Answers:
     def predict(self, X: Tensor) -> Tensor:
         """网络给一张图各类的概率，(n,)。"""
         with torch.no_grad():
-            return self.net(placed(self.net, X))[0].float().softmax(-1)
+            return logits_of(answered(self.net, self.net, placed(self.net, X)))[0].float().softmax(-1)
 
     @property
     def steps(self) -> list[Step]:

@@ -87,6 +87,6 @@ def _with_code(text: str) -> str:
 def guess(section: str, name: str) -> GuessBox:
     """一节里的一次先猜，如 `guess("7.1", "block")`；没有这一个时抛出 ValueError。"""
     found = {each.name: each for each in guesses(section)}
-    if name not in found:
+    if not isinstance(name, str) or name not in found:
         raise ValueError(f"第 {section} 节没有先猜 {brief(name)}；有的是 {'、'.join(found)}。")
     return GuessBox(found[name])

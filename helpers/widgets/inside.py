@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from helpers.arguments import instance
 from helpers.data.fashion import Batches
 from helpers.pictures.columns import network_columns
+from helpers.pictures.doors import tensor
 from helpers.pictures.png import bundle, squeeze
 from helpers.widgets.answers import Answers
 from helpers.widgets.cell import Shown
@@ -29,6 +30,9 @@ class Inside(Shown):
     def __init__(self, net: nn.Module, images: Batches | Tensor, train: Batches | None = None):
         instance(net, nn.Module, "第一个参数应当是一个网络")
         instance(images, (Batches, Tensor), "第二个参数应当是测试集，或者 (N, C, H, W) 的一批图像")
+        if isinstance(images, Tensor):
+            tensor("images", images, "(N, C, H, W)")
+        instance(train, (Batches, type(None)), "train 应当是训练集，如 fashion_mnist()[0]")
         super().__init__()
         self.answers = Answers(net, images, train)
         self._name = type(net).__name__

@@ -99,6 +99,14 @@ def test_what_is_no_function_is_refused_in_words(make):
         budget(make, name="mine")
 
 
+@pytest.mark.parametrize("odd", [3, torch.rand(3), [1], {3: 3}])
+def test_odd_names_and_settings_are_refused_in_words(odd):
+    with pytest.raises(TypeError, match="name 应当是网络的名字"):
+        budget(lenet, name=odd)
+    with pytest.raises(TypeError, match="without_gpu 应当是一个字典"):
+        budget(lenet, without_gpu=odd)
+
+
 def bare(width, *others, c1=6):
     return nn.Linear(width, c1)
 

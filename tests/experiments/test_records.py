@@ -70,6 +70,10 @@ def test_one_number_needs_no_name(tmp_path):
 def test_what_is_missing_is_said(found, tmp_path):
     with pytest.raises(ValueError, match=r"tools/record.py 7.1 widths"):
         recorded("7.1", "widths", tmp_path)
+    with pytest.raises(ValueError, match="还没有记录"):
+        recorded("7.1", "x" * 300, str(tmp_path))
+    with pytest.raises(TypeError, match="folder 应当是一个路径"):
+        recorded("7.1", "widths", 3)
     with pytest.raises(ValueError, match="损失"):
         found["时间"]
 

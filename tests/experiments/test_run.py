@@ -373,6 +373,14 @@ def test_what_is_no_run_is_refused_in_words(run, act):
             act(odd)
 
 
+@pytest.mark.parametrize("odd", [3, torch.rand(3), [1]])
+def test_odd_folders_and_networks_are_refused_in_words(odd):
+    with pytest.raises(TypeError, match="network 应当是网络的名字"):
+        saved_runs(odd)
+    with pytest.raises(TypeError, match="folder 应当是一个路径"):
+        saved_runs(folder=odd)
+
+
 def test_a_table_that_cannot_be_written_is_said_in_words(run, tmp_path):
     with pytest.raises(ValueError, match=r"写不了 .*换一个文件名"):
         export_csv([run], tmp_path)

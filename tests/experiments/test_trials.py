@@ -105,18 +105,44 @@ def test_the_sentence_names_the_larger_or_nobody():
 
 @pytest.mark.parametrize("values, seeds", [((), ()), ((1.0,), (0, 1)), ((1.0, 2.0), (0, 0)), ((1.0, math.nan), (0, 1)),
                                            ((math.inf,), (3,)), ((1e200, 1e200), ()), ((None,), ()), (("x",), ()),
-                                           ((torch.ones(2),), ()), (({"精度": 1},), ())])
+                                           ((torch.ones(2),), ()), (({"精度": 1},), ()), ((10**400,), ())])
 def test_odd_measurements_are_refused(values, seeds):
     with pytest.raises(ValueError, match="种子"):
         Trials(values, seeds)
 
 
-@pytest.mark.parametrize("seeds", [0, -1, True, 2.5, "ab", None, (0, "1"), (0, 1.0), ()])
+@pytest.mark.parametrize("seeds", [0, -1, True, 2.5, "ab", None, (0, "1"), (0, 1.0), (), 10**400, np.array(2.5)])
 def test_odd_seeds_are_refused_before_anything_is_measured(seeds):
     asked = []
     with pytest.raises(ValueError, match="seeds"):
         trials(asked.append, seeds)
     assert not asked
+
+
+@pytest.mark.parametrize("measure", [None, "text", 3, [], {}, torch.rand(3), Trials((1.0,))])
+def test_what_is_no_function_is_refused_in_words(measure):
+    with pytest.raises(TypeError, match="measure 应当是一个函数"):
+        trials(measure)
+
+
+@pytest.mark.parametrize("values, seeds", [(None, ()), (3, ()), (np.array(3.0), ()), ((1.0,), None), ((1.0,), 3),
+                                           (torch.empty(3, device="meta"), ()), ((1.0,), torch.tensor(3))])
+def test_measurements_are_several(values, seeds):
+    with pytest.raises(TypeError, match="应当是一串"):
+        Trials(values, seeds)
+
+
+@pytest.mark.parametrize("seeds", [([],), np.zeros((1, 2)), torch.zeros(3, 4, 5)])
+def test_a_seed_is_one_thing(seeds):
+    with pytest.raises(ValueError, match="一个种子一个数") as said:
+        Trials((1.0,), seeds)
+    assert len(str(said.value)) < 300
+
+
+@pytest.mark.parametrize("other", [None, 3, "text", (1.0, 2.0)])
+def test_only_trials_are_compared(other):
+    with pytest.raises(TypeError, match="应当是 Trials"):
+        Trials((1.0, 2.0)).versus(other)
 
 
 def test_numbers_of_other_libraries_are_numbers():

@@ -13,11 +13,9 @@ from helpers.machine.device import describe_machine, megabytes, memory_limit, pr
 @pytest.fixture(autouse=True)
 def forgotten():
     """这台机器探测过的，前后都不记得。"""
-    for probe in (pick_device, fast_dtype):
-        probe.cache_clear()
+    pick_device.cache_clear()
     yield
-    for probe in (pick_device, fast_dtype):
-        probe.cache_clear()
+    pick_device.cache_clear()
 
 
 @pytest.mark.parametrize("text, reason", [("no kernel image is available\nmore", "no kernel image is available"),
@@ -53,6 +51,17 @@ def test_the_dtype_follows_the_processor(capabilities, dtype, monkeypatch):
 def test_the_dtype_follows_the_gpu(capability, dtype, monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert fast_dtype(torch.device("cuda")) == dtype and fast_dtype(torch.device("meta")) == torch.float32
+
+
+def test_a_device_may_be_named_in_words():
+    assert fast_dtype("cpu") == fast_dtype(torch.device("cpu")) and fast_dtype() == fast_dtype(None)
+    assert fast_dtype(None) == fast_dtype(pick_device())
+
+
+@pytest.mark.parametrize("device", ["text", 3.5, [], torch.rand(3), b"x", 10**400, "cuda:99", torch.device("cuda", 99)])
+def test_other_devices_are_refused_in_words(device):
+    with pytest.raises(ValueError, match="这台机器上不能用设备"):
+        fast_dtype(device)
 
 
 def test_the_limit_is_what_is_free():

@@ -51,7 +51,7 @@ def test_what_is_no_network_with_values_is_refused(name, net):
 
 
 @pytest.mark.parametrize("name", IMAGES)
-@pytest.mark.parametrize("image", [None, 1, "X", [X], X.long(), X.numpy()], ids=range(6))
+@pytest.mark.parametrize("image", [None, 1, "X", [X], X.long(), X.numpy(), X.to("meta"), X[:, :, :0]], ids=range(8))
 def test_what_is_no_image_is_refused(name, image):
     refused(lambda: IMAGES[name](lenet(), image))
 
@@ -87,7 +87,9 @@ def test_where_it_looks_asks_for_one_row_of_classes(name, net):
     lambda: accuracy(lenet(), DATA, dtype=0), lambda: confident_mistakes(lenet(), None),
     lambda: confident_mistakes(nn.Sequential(nn.Flatten(), nn.Linear(784, 5)), DATA),
     lambda: trace(lenet(), (10**30, 1, 8, 8)), lambda: input_sizes(lenet(), (10**30, 1, 8, 8)),
-    lambda: describe(None), lambda: describe("conv")], ids=range(15))
+    lambda: describe(None), lambda: describe("conv"),
+    lambda: explain(lenet(), X, "0", torch.empty(4, device="meta")), lambda: trace(lenet(), (10**400, 1, 8, 8))],
+    ids=range(17))
 def test_other_arguments_are_refused_too(ask):
     refused(ask)
 

@@ -74,6 +74,12 @@ def test_without_widgets_a_call_says_the_same(each):
         box.commit("")
 
 
+@pytest.mark.parametrize("name", [None, 3, [], {}, "没有"])
+def test_an_unknown_name_is_refused_in_words(name):
+    with pytest.raises(ValueError, match="没有先猜"):
+        guess("7.1", name)
+
+
 @pytest.mark.parametrize("each", ALL, ids=IDS)
 def test_without_a_kernel_the_answer_is_folded(each):
     data, _ = guess(each.section, each.name)._repr_mimebundle_()

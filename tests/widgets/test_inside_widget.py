@@ -60,3 +60,11 @@ def test_what_is_not_a_network_or_not_images_is_refused(test_data):
         Inside(test_data, test_data)
     with pytest.raises(TypeError, match="测试集"):
         Inside(lenet(), [1, 2])
+    with pytest.raises(TypeError, match="train 应当是训练集"):
+        Inside(lenet(), test_data, "train")
+    for images in (torch.rand(3), torch.rand(0, 1, 28, 28), torch.empty(1, 1, 28, 28, device="meta")):
+        with pytest.raises(ValueError, match="images "):
+            Inside(lenet(), images)
+    for net, words in ((torch.nn.Linear(3, 4), "走不通"), (torch.nn.ReLU(), "对数几率")):
+        with pytest.raises(ValueError, match=words):
+            Inside(net, test_data)
