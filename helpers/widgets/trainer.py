@@ -68,9 +68,9 @@ class Trainer:
     def stop(self) -> None:
         """让正在训练的停下；正在走的一步、诊断和存下要一会儿，先说一句。没有在训练就什么也不做。"""
         if self.background.running:
+            self.background.stop()  # 先停下：网页已经走了的话，下面的话送不出去
             self.stop_button.disabled = True
             self.panel.say("正在停：走完这一步就存下。")
-            self.background.stop()
 
     def busy(self) -> bool:
         """正在训练就说一句。"""

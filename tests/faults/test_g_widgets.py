@@ -22,7 +22,7 @@ import asyncio, time
 import helpers.experiments.session as session
 from helpers import Explorer, Point, load, saved_runs
 walked = []
-def steps(*args, **options):
+def steps(*args, walked=walked, **options):  # 前面的例子里停不下来的，数进它自己的
     while True:
         time.sleep(0.05)
         walked.append(1)
@@ -62,7 +62,9 @@ def value(kernel, expression):
 def press(kernel, button, subshell=None):
     """按一下，等到训练走起来。"""
     model, before = value(kernel, f"(explorer.{button}_button.model_id, len(walked))")
-    kernel.click(model, subshell)
+    pressed = kernel.click(model, subshell)
+    if subshell is None:
+        kernel.messages(pressed)  # 等到处理完：这以后走的步才算是按了以后的
     while button == "train" and value(kernel, "len(walked)") < before + 3:
         time.sleep(0.05)
 
