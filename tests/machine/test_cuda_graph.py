@@ -169,6 +169,15 @@ def test_left_to_itself_a_step_that_gains_nothing_or_does_not_fit_is_not_recorde
     assert trajectory(NETS["lenet"], cuda_graph=None)[0] == expected and not tapes
 
 
+@pytest.mark.parametrize("free, recorded", [(200, True), (199, False)])
+def test_two_lots_of_activations_must_fit(tapes, monkeypatch, free, recorded):
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: 130)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 30)
+    monkeypatch.setattr("helpers.machine.cuda_graph.memory_limit", lambda device: free)
+    trajectory(NETS["lenet"], cuda_graph=None)
+    assert bool(tapes) is recorded
+
+
 def test_left_to_itself_a_recording_that_does_not_fit_costs_nothing(tapes, monkeypatch):
     step = torch.optim.SGD.step
 
