@@ -149,14 +149,14 @@ def verdict(parts: Parts) -> str:
         reasons.append("显存不够时会怎样，没有量到，或者不对")
     if reasons:
         return f"CUDA graph 还不能默认打开：{'；'.join(reasons)}。"
-    parts = [f"{len(readings)} 个网络损失都相同"]
+    gains = [f"{len(readings)} 个网络损失都相同"]
     for name, each in (("一定录", "graph"), ("自己决定", "chosen")):
         faster = [reading["plain"] / reading[each] for reading in readings.values()]
         more = [reading[f"{each}_memory"] / reading["plain_memory"] for reading in readings.values()
                 if reading["plain_memory"]]
         cost = f"，显存是 {min(more):.2f}–{max(more):.2f} 倍" if more else ""
-        parts.append(f"{name}，速度是照常的 {min(faster):.2f}–{max(faster):.2f} 倍{cost}")
-    return f"CUDA graph 可以默认打开，录不录由训练自己决定：{'；'.join(parts)}。"
+        gains.append(f"{name}，速度是照常的 {min(faster):.2f}–{max(faster):.2f} 倍{cost}")
+    return f"CUDA graph 可以默认打开，录不录由训练自己决定：{'；'.join(gains)}。"
 
 
 def report(content: dict[str, Any]) -> str:

@@ -50,6 +50,8 @@ class GraphedStep:
         self.shape: torch.Size | None = None
         self.graph: Any = None
         self.result: Any = None
+        self.X: Any = None  # 重放时从这里读
+        self.y: Any = None
 
     def __call__(self, X: Tensor, y: Tensor) -> Tensor:
         self.shape = self.shape or X.shape
@@ -73,7 +75,7 @@ class GraphedStep:
 
     def release(self) -> None:
         """放掉录下的一步和它占的内存；还没有录，就没有什么可放。"""
-        self.graph = self.result = None
+        self.graph = self.result = self.X = self.y = None
 
     def _look(self, X: Tensor, y: Tensor) -> Tensor:
         """照常走一步，看录下来合不合算、对不对。
@@ -103,6 +105,7 @@ class GraphedStep:
             if self.net is None:
                 raise
             self.plain = True
+            self.release()  # 一批图像也不留着
 
     def _capture(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         graph = torch.cuda.CUDAGraph()

@@ -22,8 +22,13 @@ def with_values(net: nn.Module) -> nn.Module:
 
 def home(net: nn.Module, otherwise: torch.device) -> torch.device:
     """网络在哪个设备上；没有参数也没有统计量的是 otherwise。"""
-    owned = next((tensor for tensor in (*parameters(net), *net.buffers())), None)
+    owned = next(iter(_owned(net)), None)
     return otherwise if owned is None else owned.device
+
+
+def _owned(net: nn.Module) -> list[Tensor]:
+    """网络自己的张量：参数在前。"""
+    return [*parameters(net), *net.buffers()]
 
 
 def placed(net: nn.Module, X: Tensor) -> Tensor:
@@ -36,8 +41,7 @@ def placed(net: nn.Module, X: Tensor) -> Tensor:
         raise ValueError(f"X 应当是小数的张量 (B, C, H, W)，收到的是 {getattr(X, 'dtype', type(X).__name__)}。")
     if X.is_meta or 0 in X.shape[1:]:
         raise ValueError(f"X 里没有数：形状是 {tuple(X.shape)}，在 {X.device} 设备上；给真的图像，一维也不是 0。")
-    owned = [*parameters(net), *net.buffers()]
-    like = next((tensor for tensor in owned if tensor.is_floating_point()), X)
+    like = next((tensor for tensor in _owned(net) if tensor.is_floating_point()), X)
     return X.detach().to(home(net, X.device), like.dtype, copy=True)
 
 

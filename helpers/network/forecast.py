@@ -16,7 +16,7 @@ from helpers.network.borrow import submodules
 from helpers.network.dispatch import storage_id
 from helpers.network.layer import Shape
 from helpers.network.shape_errors import ShapeError
-from helpers.network.walk import checked_network, checked_shape, walking
+from helpers.network.walk import checked_network, checked_shape, is_torchs_own, walking
 
 _MARGIN = 16 * 2**20  # 卷积算法的临时空间，字节
 
@@ -139,7 +139,7 @@ def _saved(net: nn.Module, shape: Shape, dtype: torch.dtype) -> list[float]:
 def _lowers_whole(module: nn.Module) -> bool:
     """混合精度时，这一层的参数和输入可以都换成低精度：PyTorch 自己的层可以，除了局部响应规范化，它升回单精度。"""
     return not isinstance(module, nn.LocalResponseNorm) and (
-        not module._parameters or type(module).__module__.startswith("torch.nn.modules."))
+        not module._parameters or is_torchs_own(module))
 
 
 class _Lowered(TorchFunctionMode):

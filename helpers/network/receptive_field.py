@@ -55,10 +55,10 @@ class Tracker:
             return
         before = dict(zip(map(id, given), seen, strict=True))
         strange = kwargs and any(before[id(tensor)] for tensor in tensors(kwargs))
-        rule, join = _RULES.get(op), _strange if strange else _follow(op)
+        rule, join = (None, _strange) if strange else (_RULES.get(op), _follow(op))
         outputs = tensors(out)
         for tensor in outputs:
-            if rule and not strange:  # 只有第一个参数看得到图像，才有规则
+            if rule:  # 只有第一个参数看得到图像，才有规则
                 sight = before[id(args[0])] if seers == 1 else None
                 sight = UNKNOWN if sight is None else rule(sight, args, tensor)
             else:

@@ -82,7 +82,9 @@ class Walk:
         self.device = torch.device("meta")
         self.everywhere = False  # 没有写 device 的张量也造在 meta 上
         self.clear = 0 if training else None  # 看得到哪里，走到第几层为止说得清；None 是一路都说得清
-        self._torchs_own = not loan.hooks.filled and all(map(_is_torchs_own, loan.modules))
+        # 只有 PyTorch 自己的层，一个钩子也没有：不会抽 Python 和 NumPy 的随机数
+        self._torchs_own = not loan.hooks.filled and all(
+            is_torchs_own(module) and "forward" not in vars(module) for module in loan.modules)
         loan.dress(lambda tensor: self._ordered(  # 同 tensor.detach().to("meta", …)，快一倍
             torch.empty_like(tensor, dtype=self._dtype(tensor), device=self.device)), training)
 
@@ -167,9 +169,9 @@ class Walk:
         return meter
 
 
-def _is_torchs_own(module: nn.Module) -> bool:
-    """一个 PyTorch 自己的层：它只抽 PyTorch 的随机数。"""
-    return type(module).__module__.startswith("torch.nn.modules.") and "forward" not in vars(module)
+def is_torchs_own(module: nn.Module) -> bool:
+    """一个 PyTorch 自己的层，不是读者写的类。"""
+    return type(module).__module__.startswith("torch.nn.modules.")
 
 
 def _frontier(module: nn.Module, name: str, depth: int) -> Iterator[tuple[str, nn.Module]]:
