@@ -55,7 +55,11 @@ class Axis(NamedTuple):
     span: Span | None = None
     lost: int = 0
 
+    def __hash__(self) -> int:
+        return hash((self.size, self.seen, self.place, self.span))  # 几百格的哈希算得慢，留给相等去比
+
     @classmethod
+    @lru_cache(maxsize=8)
     def of_image(cls, dim: int, size: int) -> "Axis":
         """输入图像的一个方向：一格是一个像素。"""
         return cls(size, (1 << size) - 1, Place(dim, 1, size), tuple(1 << i for i in range(size)), Span(0, 0, 1))
@@ -119,7 +123,6 @@ class Axis(NamedTuple):
         return WHOLE if self.whole else _extent(self.seen)
 
 
-@lru_cache(maxsize=256)  # 高和宽多半一样；拖滑块时，一个网络的窗口都没有变
 def _windows(cells: tuple[int, ...], count: int, stride: int, taps: range) -> tuple[tuple[int, ...], int]:
     """count 个窗口各看得到什么，合起来看得到什么：第 i 个用第 i·stride + taps 格，没有的格子是填充。"""
     windows = tuple(reduce(or_, (cells[j] for tap in taps if 0 <= (j := i * stride + tap) < len(cells)), 0)
@@ -145,7 +148,6 @@ def union(a: Axis | None, b: Axis | None) -> Axis | None:
     return Axis(a.size, a.seen | b.seen, a.place or b.place, cells, span, a.lost | b.lost)
 
 
-@lru_cache(maxsize=256)  # 同上
 def _joined(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
     """每一格看得到 a 和 b 的同一格看得到的；看得最远的一格看得到多远。"""
     cells = tuple(map(or_, a, b))

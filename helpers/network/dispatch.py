@@ -57,10 +57,10 @@ class Convolution(NamedTuple):
 class Window(NamedTuple):
     """滑动的窗口，每一维一个数，高在前、宽在后。"""
 
-    kernel: Sequence[int]
-    stride: Sequence[int]
-    padding: Sequence[int]
-    dilation: Sequence[int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[int, ...]
+    dilation: tuple[int, ...]
 
 
 def window(op: Any, args: tuple) -> Window:
@@ -81,7 +81,7 @@ def slid(sides: Sequence[int], sliding: Window) -> list[int]:
 
 def _widened(count: int, *sizes: Sequence[int]) -> Window:
     """只写了一个数的，每一维都是它。"""
-    return Window(*(each if len(each) > 1 else [*each] * count for each in sizes))
+    return Window(*(tuple(each) if len(each) > 1 else (*each,) * count for each in sizes))
 
 
 @cache

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from torch import Tensor
@@ -26,7 +26,7 @@ from helpers.network.dispatch import (
     tensors,
     window,
 )
-from helpers.network.layer import Field
+from helpers.network.layer import Field, Shape
 from helpers.network.sight import UNKNOWN, Change, Sight, beside, chained, merged
 
 Look = Callable[[Tensor], Sight | None]  # 一个张量看得到什么，与图像无关是 None
@@ -167,56 +167,71 @@ def _product(args: tuple, out: Tensor, look: Look) -> Sight:
 # ---------------------------------------------------------------- 窗口
 
 
-def _steps(X: Tensor, sliding: Window) -> dict[int, Sequence[int]]:
-    """窗口滑过的每一维：(窗口, 步幅, 填充, 膨胀)。"""
-    first = X.dim() - len(sliding.kernel)
-    return {first + i: step for i, step in enumerate(zip(*sliding, strict=True))}
+def _convolve(sight: Sight, args: tuple, out: Tensor) -> Sight:
+    call, sliding = Convolution(*args), window(aten.convolution, args)
+    return _convolved(sight, *_sides(call.X, out, sliding), sliding, call.transposed, call.groups == 1)
 
 
-def _slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> Sight:
+def _pool(op: Any) -> Rule:
+    def rule(sight: Sight, args: tuple, out: Tensor) -> Sight:
+        sliding = window(op, args)
+        return _slide(sight, *_sides(args[0], out, sliding), sliding)
+    return rule
+
+
+def _sides(X: Tensor, out: Tensor, sliding: Window) -> tuple[Shape, Shape]:
+    """X 和 out 的形状，窗口不滑过的维都写成 1：它们有多大不相干，记下的结果多半就还用得上。"""
+    others = X.dim() - len(sliding.kernel)
+    return (1,) * others + X.shape[others:], (1,) * others + out.shape[others:]
+
+
+@lru_cache(maxsize=256)  # 一个网络要走许多趟（拖滑块时也是），看得到哪里多半没有变
+def _convolved(sight: Sight, old: Shape, new: Shape, sliding: Window, transposed: bool, mixing: bool) -> Sight:
+    """卷积之后，形状从 old 变成 new。mixing: 通道都相加，不分组。"""
+    channels = len(old) - len(sliding.kernel) - 1
+    before = sight.each(lambda axis, _: axis.gathered() if mixing else None, [channels])
+    moved = (_transpose_slide if transposed else _slide)(before, old, new, sliding)
+    if moved.even or not mixing or len(old) != 4:
+        return moved
+    # 通道都相加，只剩批量和格子：各通道看得到的就一样了
+    rows_and_columns = sight.along(2) and sight.along(3) and sight.alone(old, lambda axis, _: axis).placed
+    return moved._replace(even=rows_and_columns)
+
+
+@lru_cache(maxsize=64)
+def _slide(sight: Sight, old: Shape, new: Shape, sliding: Window) -> Sight:
     """窗口滑过最后几维。"""
-    steps = _steps(X, sliding)
+    steps = _steps(old, sliding)
     for dim, (kernel, stride, padding, dilation) in steps.items():
         if sight.along(dim):
             continue
-        starts = range(0, out.shape[dim] * stride, stride)  # 每个窗口的第一格，从填充的数起
-        used = any(0 <= first + tap * dilation - padding < X.shape[dim] for first in starts for tap in range(kernel))
+        starts = range(0, new[dim] * stride, stride)  # 每个窗口的第一格，从填充的数起
+        used = any(0 <= first + tap * dilation - padding < old[dim] for first in starts for tap in range(kernel))
         if not used or (stride > 1 and not sight.even):  # 只有填充，或者只取几个通道
             return UNKNOWN
 
     def slid(axis: Axis, place: Place) -> Axis | None:
-        return axis.slid(Place(place.dim, 1, out.shape[place.dim]), *steps[place.dim])
-    return sight.alone(X.shape, slid, [dim for dim, step in steps.items() if tuple(step[:3]) != (1, 1, 0)])
+        return axis.slid(Place(place.dim, 1, new[place.dim]), *steps[place.dim])
+    return sight.alone(old, slid, [dim for dim, step in steps.items() if step[:3] != (1, 1, 0)])
 
 
-def _transpose_slide(sight: Sight, X: Tensor, out: Tensor, sliding: Window) -> Sight:
+def _transpose_slide(sight: Sight, old: Shape, new: Shape, sliding: Window) -> Sight:
     """转置卷积：每一格都有一个窗口那么大的输出看得到它，只要没有裁掉。"""
-    steps = _steps(X, sliding)
+    steps = _steps(old, sliding)
 
     def spread(axis: Axis, place: Place) -> Axis | None:
         kernel, stride, padding, dilation = steps[place.dim]
-        count = out.shape[place.dim]
+        count = new[place.dim]
         used = all(any(0 <= i * stride + tap * dilation - padding < count for tap in range(kernel))
                    for i in range(place.count))
         return axis.scattered(place.dim, count) if used else None
-    return sight.alone(X.shape, spread, steps)
+    return sight.alone(old, spread, steps)
 
 
-def _convolve(sight: Sight, args: tuple, out: Tensor) -> Sight:
-    call = Convolution(*args)
-    X, channels = call.X, call.X.dim() - len(call.stride) - 1
-    before = sight.each(lambda axis, _: axis.gathered() if call.groups == 1 else None, [channels])
-    slide = _transpose_slide if call.transposed else _slide
-    moved = slide(before, X, out, window(aten.convolution, args))
-    if moved.even or call.groups != 1 or X.dim() != 4:
-        return moved
-    # 通道都相加，只剩批量和格子：各通道看得到的就一样了
-    rows_and_columns = sight.along(2) and sight.along(3) and sight.alone(X.shape, lambda axis, _: axis).placed
-    return moved._replace(even=rows_and_columns)
-
-
-def _pool(op: Any) -> Rule:
-    return lambda sight, args, out: _slide(sight, args[0], out, window(op, args))
+def _steps(shape: Shape, sliding: Window) -> dict[int, tuple[int, ...]]:
+    """窗口滑过的每一维：(窗口, 步幅, 填充, 膨胀)。"""
+    first = len(shape) - len(sliding.kernel)
+    return {first + i: step for i, step in enumerate(zip(*sliding, strict=True))}
 
 
 def _adapt(sight: Sight, args: tuple, out: Tensor) -> Sight:
@@ -381,7 +396,7 @@ def _mix(dims: Callable[[tuple], Sequence[int]]) -> Rule:
 def _batch_statistics(args: tuple) -> Sequence[int]:
     """批量规范化用这一批的统计量，就看得到每个通道的全部；用运行的统计量，就是逐格的。"""
     training = args[5]
-    return [dim for dim in range(args[0].dim()) if dim != 1] if training else []
+    return [dim for dim in range(args[0].dim()) if dim != 1] if training else ()
 
 
 def _spoil(i: int) -> Rule:

@@ -1,7 +1,7 @@
 """一个张量看得到图像的哪里：高和宽各一个 Axis，和几个张量合起来看得到的。"""
 
 from collections.abc import Callable, Container, Sequence
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Any, NamedTuple
 
 from helpers.network.axis import Axis, Place, union
@@ -55,7 +55,7 @@ class Sight(NamedTuple):
 
     def gathered(self, dims: Container[int] | None = None) -> "Sight":
         """格子排在 dims 的方向，所有的格子合在一起。"""
-        return self.each(lambda axis, _: axis.gathered(), dims)
+        return self if dims == () else self.each(lambda axis, _: axis.gathered(), dims)
 
     def moved(self, where: Callable[[int], int]) -> "Sight":
         """数不变，第 d 维成了第 where(d) 维。"""
@@ -99,8 +99,11 @@ def _same(items: Sequence[Any]) -> bool:
 
 def merged(seen: Sequence[Sight]) -> Sight:
     """同一格合起来看得到的。有一个各通道一样、又看得到全部，合起来的各通道也一样。"""
-    if _same(seen):
-        return seen[0]
+    return seen[0] if _same(seen) else _merged(tuple(seen))
+
+
+@lru_cache(maxsize=256)  # 同一个网络走了又走（拖滑块），看得到哪里多半没有变
+def _merged(seen: tuple[Sight, ...]) -> Sight:
     height, width = (reduce(union, axes) for axes in zip(*(each._solid().axes for each in seen), strict=True))
     even = all(each.even for each in seen) or any(each == (height, width, True) for each in seen)
     return Sight(height, width, even)
