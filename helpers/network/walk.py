@@ -85,8 +85,7 @@ class Walk:
         # 只有 PyTorch 自己的层，一个钩子也没有：不会抽 Python 和 NumPy 的随机数
         self._torchs_own = not loan.hooks.filled and all(
             is_torchs_own(module) and "forward" not in vars(module) for module in loan.modules)
-        loan.dress(lambda tensor: self._ordered(  # 同 tensor.detach().to("meta", …)，快一倍
-            torch.empty_like(tensor, dtype=self._dtype(tensor), device=self.device)), training)
+        loan.dress(self._emptied, training)
 
     def __call__(self, shape: Shape) -> "Meter":
         """先在 meta 上走；不能在 meta 上运行的网络（例如形状取决于数据）就在它自己的设备上真算一遍。
@@ -145,7 +144,16 @@ class Walk:
     def _settle(self, clear: int | None) -> None:
         """从此真算。"""
         self.device, self.clear = self.home, clear
-        self.loan.dress(lambda tensor: self._ordered(tensor.detach().clone().to(self._dtype(tensor))), self.training)
+        self.loan.dress(self._copied, self.training)
+
+    def _emptied(self, tensor: Tensor) -> Tensor:
+        """同样的张量，在 meta 上。"""
+        if tensor.is_meta:  # empty_like 在那里要用 Python 推导，慢十几倍
+            return self._copied(tensor)
+        return self._ordered(torch.empty_like(tensor, dtype=self._dtype(tensor), device=self.device))  # 比 to 快一倍
+
+    def _copied(self, tensor: Tensor) -> Tensor:
+        return self._ordered(tensor.detach().clone().to(self._dtype(tensor)))
 
     def _ordered(self, tensor: Tensor) -> Tensor:
         kept = self.order is torch.preserve_format or tensor.dim() != 4
