@@ -153,6 +153,7 @@ class Walk:
         return self._ordered(torch.empty_like(tensor, dtype=self._dtype(tensor), device=self.device))  # 比 to 快一倍
 
     def _copied(self, tensor: Tensor) -> Tensor:
+        """张量的副本，照这一趟的精度和排法。"""
         return self._ordered(tensor.detach().clone().to(self._dtype(tensor)))
 
     def _ordered(self, tensor: Tensor) -> Tensor:
