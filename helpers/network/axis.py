@@ -59,7 +59,7 @@ class Axis(NamedTuple):
         return hash((self.size, self.seen, self.place, self.span))  # 几百格的哈希算得慢，留给相等去比
 
     @classmethod
-    @lru_cache(maxsize=8)
+    @lru_cache(maxsize=8)  # 一次次走的多半是同样大的图像
     def of_image(cls, dim: int, size: int) -> "Axis":
         """输入图像的一个方向：一格是一个像素。"""
         return cls(size, (1 << size) - 1, Place(dim, 1, size), tuple(1 << i for i in range(size)), Span(0, 0, 1))

@@ -396,7 +396,7 @@ def _mix(dims: Callable[[tuple], Sequence[int]]) -> Rule:
 def _batch_statistics(args: tuple) -> Sequence[int]:
     """批量规范化用这一批的统计量，就看得到每个通道的全部；用运行的统计量，就是逐格的。"""
     training = args[5]
-    return [dim for dim in range(args[0].dim()) if dim != 1] if training else ()
+    return [dim for dim in range(args[0].dim()) if dim != 1] if training else []
 
 
 def _spoil(i: int) -> Rule:

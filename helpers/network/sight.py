@@ -55,7 +55,7 @@ class Sight(NamedTuple):
 
     def gathered(self, dims: Container[int] | None = None) -> "Sight":
         """格子排在 dims 的方向，所有的格子合在一起。"""
-        return self if dims == () else self.each(lambda axis, _: axis.gathered(), dims)
+        return self.each(lambda axis, _: axis.gathered(), dims)
 
     def moved(self, where: Callable[[int], int]) -> "Sight":
         """数不变，第 d 维成了第 where(d) 维。"""
