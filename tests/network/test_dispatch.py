@@ -142,6 +142,12 @@ def test_batch_norm_and_dropout(dtype):
     assert same(lambda: F.dropout(X)) and same(lambda: X.clone().bernoulli_(0.5))
 
 
+def test_batch_norm_of_integers():
+    X = meta(4, 3, 5, 5, dtype=torch.int64)
+    for training in (True, False):
+        same(lambda: F.batch_norm(X, meta(3), meta(3), training=training))  # noqa: B023
+
+
 @pytest.mark.parametrize("kernel, stride, padding, dilation", list(product((1, 2, 3), (1, 2), (0, 1), (1, 2))))
 def test_convolutions(kernel, stride, padding, dilation):
     how = {"stride": stride, "padding": padding, "dilation": dilation}

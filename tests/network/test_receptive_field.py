@@ -146,6 +146,7 @@ FIELDS = {
     "strided_pooled": (nn.Sequential(nn.Conv2d(2, 2, 3, stride=3), nn.AdaptiveAvgPool2d(1)), "全图"),
     # 说不清之后合成一个数
     "pooled_after_unknown": (nn.Sequential(nn.Upsample(scale_factor=2), CONV, nn.AdaptiveAvgPool2d(1)), "全图"),
+    "pooled_after_upsampling_by_one": (nn.Sequential(nn.Upsample(scale_factor=1.0), nn.AdaptiveAvgPool2d(1)), "全图"),
     "parts_exchanged": (Op("torch.cat([X[:, :, 4:], X[:, :, :4]], 2).mean((2, 3), keepdim=True)"), "全图"),
     "pooled_after_transposed": (nn.Sequential(nn.ConvTranspose2d(2, 2, 3, padding=2), nn.AdaptiveAvgPool2d(1)), "全图"),
     "window_around_a_mean": (nn.Sequential(Op("X.mean((2, 3), keepdim=True)"), nn.Conv2d(2, 2, 3, padding=1)), "全图"),
