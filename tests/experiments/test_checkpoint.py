@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from helpers import Batches, fashion_mnist, saved_runs, train
+from helpers.experiments.checkpoint import kept
 
 
 def network():
@@ -69,6 +70,15 @@ def test_killed_between_checkpoints_repeats_the_epoch(fresh, monkeypatch):
         fresh("broken")
     resumed, again = fresh("broken", resume=True, seed=7)
     assert resumed.points == whole.points and torch.equal(weights, again)
+
+
+def test_an_error_after_an_interruption_is_an_error():
+    def turns():
+        signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("形状不对")
+        yield
+    with pytest.raises(RuntimeError, match="形状不对"):
+        list(kept(turns(), lambda: None))
 
 
 def test_more_epochs_than_before(fresh):
