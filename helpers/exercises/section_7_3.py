@@ -142,7 +142,7 @@ RECEPTIVE_FIELD = Code(
 LIGHT = Design(
     section="7.3", name="light",
     question="VGG-11 的第一个全连接层有一亿个参数。\n"
-             "设计一个八个卷积层以上、至多 12,000,000 个参数的网络，展平以前至少看得到 150×150，"
+             "设计一个至少八个卷积层、至多 12,000,000 个参数的网络，展平以前至少看得到 150×150，"
              "96 和 224 的边长都走得通。",
     hints=("边长不同而参数相同：展平以前把高和宽变成固定的大小。", "`nn.AdaptiveAvgPool2d(1)` 之后只有 512 个数。",
            "五个块照旧，`AdaptiveAvgPool2d(1)`、`Flatten`、`Linear(512, 10)`。"),
@@ -207,20 +207,20 @@ CLAIMS = Claims(
     ))
 
 
-WINDOWS = Contest(
-    section="7.3", name="windows",
-    question="整个网络的参数一样多，每块只有一个卷积层：窗口是 5×5 的与 3×3 的，哪一组的测试精度高？\n"
+DEEP_OR_WIDE = Contest(
+    section="7.3", name="deep-or-wide",
+    question="整个网络的参数一样多，每块三个 3×3 的卷积层与一个 5×5 的，哪一组的测试精度高？\n"
              "用记录过的 `depths`，或者自己做：`trials` 至少三个种子。",
     hints=("`recorded(\"7.3\", \"depths\")[\"测试精度\"]` 给出每一组的 Trials。",
            "`first.versus(second)` 是成对的差，看区间里有没有 0。",
-           "平均数是 5×5 的高一点，可是区间跨过 0。"),
-    explanation="只把窗口加大，五个种子分不出高下。正文里分得出的两个 3×3 与一个 5×5 看得一样宽，差的不是看得多宽。",
-    arms=("一个 5×5", "一个 3×3"), quantity="测试精度",
+           "差的区间整个在 0 的上面。"),
+    explanation="三个 3×3 的高：层多，看得也更远。可是乘加也多四成，所以还说不清是哪一样的功劳。",
+    arms=("三个 3×3", "一个 5×5"), quantity="测试精度",
     code='from helpers import recorded\n\n'
          'scores = recorded("7.3", "depths")["测试精度"]\n'
-         'first, second = scores["一个 5×5"], scores["一个 3×3"]')
+         'first, second = scores["三个 3×3"], scores["一个 5×5"]')
 
-EXERCISES = (WEIGHTED, AT_96, RECEPTIVE_FIELD, LIGHT, WINDOWS, CLAIMS)
+EXERCISES = (WEIGHTED, AT_96, RECEPTIVE_FIELD, LIGHT, DEEP_OR_WIDE, CLAIMS)
 
 
 def _block() -> nn.Module:

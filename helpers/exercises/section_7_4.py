@@ -157,7 +157,7 @@ SMALL = Design(
              "边长 67、96、224 都走得通。",
     hints=("`nin(c1=…, c2=…, c3=…)` 窄下来。", "第三块的 3×3 和第二块的 5×5 最费：参数随通道数的平方变。",
            "`nin(32, 64, 96)` 已经够了。"),
-    explanation="通道数除以三左右，参数就除以十左右；感受野不变。",
+    explanation="通道数除以三到四，参数就除以十三；感受野不变。",
     covers=("7.3.1",),
     code='from helpers import load\n\nanswer = load("7.4").nin(32, 64, 96)',
     others=('''from torch import nn
@@ -173,14 +173,15 @@ answer = nn.Sequential(*layers, nn.Conv2d(64, 10, 1), nn.AdaptiveAvgPool2d(1), n
 
 SHUFFLED = Contest(
     section="7.4", name="shuffled",
-    question="每张图的像素都按同一个次序打乱再训练，三层 3×3 的卷积网络，原图与打乱的测试精度哪一个高？\n"
+    question="每张图的像素都按同一个次序打乱再训练：三层 3×3 的与三层 1×1 的卷积网络，哪一个的测试精度高？\n"
              "用记录过的 `shuffles`，或者自己做。",
     hints=("`recorded(\"7.4\", \"shuffles\")[\"结果\"]` 给出每一组的 Trials。", "`first.versus(second)` 是成对的差。",
-           "3×3 的窗口靠邻居；邻居打乱了，它看到的就是乱的。"),
-    explanation="3×3 的卷积靠相邻的像素；1×1 加全局平均看不到邻居，打乱前后一样。",
-    arms=("原图", "打乱"), quantity="测试精度",
+           "打乱了，3×3 的窗口里还是九个像素，每张图都取自同样的九处；1×1 的只有一个。"),
+    explanation="邻居打乱了，3×3 的窗口看到的仍是固定的几处像素，合起来比一个像素说得多；\n"
+                "1×1 加全局平均，只知道各种灰度的像素有多少。3×3 的参数也多，分不开是哪一样。",
+    arms=("三层 3×3", "三层 1×1"), quantity="测试精度",
     code='from helpers import recorded\n\nfound = recorded("7.4", "shuffles")["结果"]\n'
-         'first, second = found["3×3，原图"], found["3×3，打乱"]')
+         'first, second = found["3×3，打乱"], found["1×1，打乱"]')
 
 
 @cache

@@ -190,7 +190,8 @@ TWO_THREES = Design(
 
 NORM_CONTEST = Contest(
     section="7.5", name="norm",
-    question="给 Inception 块的每个卷积层后面加上批量规范化（书上的练习里，后续版本的第一条），测试精度变高还是变低？\n"
+    question="给 Inception 块的每个卷积层后面加上批量规范化（书上的练习列了几个后续版本，这是第一个），"
+             "测试精度变高还是变低？\n"
              "小的试法：一个 Inception 块、14×14 的 1,000 张图、3 轮，五个种子；看不出也是结论。",
     hints=("卷积和 ReLU 之间插 `nn.BatchNorm2d`。", "两组用同样的种子，`first.versus(second)`。",
            "没有规范化的只训练 3 轮多半还没有起步。"),

@@ -281,15 +281,16 @@ answer = Grouped()''',),
 
 DEPTH_CONTEST = Contest(
     section="7.6", name="depths",
-    question="没有跨层连接的朴素网络，从 6 个块加到 16 个块，训练损失变大还是变小？\n"
+    question="没有跨层连接、没有规范化的朴素网络（He 初始化），从 2 个块加到 6 个块，训练损失变大还是变小？\n"
              "用记录过的 `depths`，或者自己做：`trials` 至少三个种子。哪一组的训练损失大？",
     hints=("`recorded(\"7.6\", \"depths\")[\"训练损失\"]` 给出每一组的 Trials。",
-           "`first.versus(second)` 是成对的差，看区间里有没有 0。", "更大的函数类没有拟合得更好：损失大的是 16 个块。"),
-    explanation="训练损失都变大了，不是过拟合：更深的朴素网络更难优化。",
-    arms=("16 个块", "6 个块"), quantity="训练损失", span=(0.0, 100.0),
+           "`first.versus(second)` 是成对的差，看区间里有没有 0。", "更大的函数类没有拟合得更好：损失大的是 6 个块。"),
+    explanation="训练损失变大了，不是过拟合：更深的朴素网络更难优化。\n"
+                "有规范化的，从 2 个块到 6 个看不出，到 16 个才看得出。",
+    arms=("6 个块", "2 个块"), quantity="训练损失", span=(0.0, 100.0),
     code='from helpers import recorded\n\n'
          'losses = recorded("7.6", "depths")["训练损失"]\n'
-         'first, second = losses["朴素，16 个块"], losses["朴素，6 个块"]')
+         'first, second = losses["朴素，He，无规范化，6 个块"], losses["朴素，He，无规范化，2 个块"]')
 
 
 def _bias_shift() -> float:
@@ -402,7 +403,8 @@ CLAIMS = Claims(
                   lambda: _nested()[3] < _nested()[2],
                   lambda: "三次多项式是十二次的一部分；从 15 个带噪声的点拟合，训练误差 {:.3f} 降到 {:.3f}，"
                           "测试误差 {:.3f} 升到 {:.3f}：嵌套只保证拟合。".format(*_nested())),
-        Statement("two_paths", "把 Inception 块删到只剩两条路，一条换成恒等映射，连结换成相加，就是残差块。",
+        Statement("two_paths", "把 Inception 块删到只剩两条路，一条换成恒等映射，一条换成残差块里的卷积和规范化，"
+                  "连结换成相加，再做 ReLU，就是残差块。",
                   lambda: _two_paths_gap() < 1e-6,
                   lambda: f"这样算出来的与 `Residual(4, 4)` 最多差 {_two_paths_gap():.0e}；"
                           "相加要两条路的通道数相同，连结不要。"),

@@ -103,7 +103,7 @@ def _decorate(axes: Axes, title: str) -> None:
 
 
 def compare_curves(curves: Mapping[str, Sequence[Point]]) -> Picture:
-    """几次训练画在一张图里：左边损失，右边精度（虚线是训练，实线是测试）。"""
+    """几次训练画在一张图里：左边损失，右边精度（点线是训练，实线是测试）。"""
     curves = named("curves", curves, partial(listed, least=0), of_kind, *_POINT)
     with canvas(8.4, curves_height(curves), "、".join(curves)) as drawn:
         draw_curves(drawn.figure, curves)
@@ -131,7 +131,7 @@ def draw_curves(figure: Figure | SubFigure, curves: Mapping[str, Sequence[Point]
         right.plot(epochs, [p.train_acc for p in points], color=f"C{i}", ls=":", lw=1)
         right.plot([p.epoch for p in tested], [p.test_acc for p in tested], color=f"C{i}", marker="o", ms=3.5)
     _decorate(left, "损失")
-    _decorate(right, "精度（虚线训练，实线测试）")
+    _decorate(right, "精度（点线训练，实线测试）")
     left.set_ylim(bottom=0)
     right.set_ylim(0, 1)
     height = curves_height(curves)

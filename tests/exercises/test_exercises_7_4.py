@@ -7,7 +7,7 @@ from torch import nn
 
 from helpers import Trials, exercises, load
 
-CLEAR, MIXED = Trials([.61, .63, .62]), Trials([.40, .42, .41])
+WINDOWS, POINTS = Trials([.61, .63, .62]), Trials([.40, .42, .41])
 
 
 def mix(X, W, b):
@@ -40,10 +40,10 @@ WRONG = {
               (lambda: nn.Sequential(plain(16, 16, 32, 32, 32), nn.Linear(10, 10)), {"forbidden", "field"}),
               (lambda: nn.Sequential(*plain(16, 16, 32, 32, 32)[:-2], nn.Flatten(), nn.Linear(90, 10)),
                {"forbidden", "sizes"})],
-    "shuffled": [(("打乱", CLEAR, MIXED), {"reversed"}), (("看不出", CLEAR, MIXED), {"underclaimed"}),
-                 (("打乱", CLEAR, Trials([.62, .61, .64])), {"overclaimed"}),
-                 (("原图", Trials([.6]), Trials([.4])), {"few_seeds"}),
-                 (("原图", Trials([61, 62, 63]), Trials([40, 41, 42])), {"out_of_range"})],
+    "shuffled": [(("三层 1×1", WINDOWS, POINTS), {"reversed"}), (("看不出", WINDOWS, POINTS), {"underclaimed"}),
+                 (("三层 1×1", WINDOWS, Trials([.62, .61, .64])), {"overclaimed"}),
+                 (("三层 3×3", Trials([.6]), Trials([.4])), {"few_seeds"}),
+                 (("三层 3×3", Trials([61, 62, 63]), Trials([40, 41, 42])), {"out_of_range"})],
     "claims": [("CE", {"field"}), ("ABCE", {"half"}), ("AE", {"one_matrix"}), ("ACDE", {"memory"}),
                ("AC", {"any_input"}), ("BD", {"field", "half", "one_matrix", "memory", "any_input"})],
 }

@@ -44,6 +44,7 @@ def test_sliced_statements_draw_the_picture_of_the_notebook(section, cell_id):
     assert [each.name for each in kept] == [keyword.arg for keyword in call.keywords]
     assert {each.name: each.values[each.start] for each in kept} == pytest.approx(widget.panel.values)
     assert len([*frames.positions(kept)]) <= frames.MOST
+    assert all({each.values[0], each.values[each.start], each.values[-1]} <= {*each.kept} for each in kept)
     stored = base64.b64decode(next(each.data["image/png"] for each in cell.outputs if "image/png" in each.data))
     drawn, committed = pixels(widget.picture.value), pixels(stored)
     assert drawn.shape == committed.shape and np.abs(drawn - committed).mean() < 2

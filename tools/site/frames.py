@@ -1,4 +1,4 @@
-"""由滑块控制的图，网页上的：滑块的每一个位置画一张，画好放进网页；太多的隔几个取一个。"""
+"""由滑块控制的图，网页上的：滑块的每一个位置画一张，画好放进网页；太多的少取几个。"""
 
 import ast
 import base64
@@ -19,7 +19,7 @@ from helpers.pictures.png import page_width
 from helpers.widgets.interactive import Interactive
 from helpers.widgets.panel import first_line
 
-MOST = 14  # 一张图至多画几个位置：画一张要十分之几秒，一共十几张图
+MOST = 18  # 一张图至多画几个位置：画一张要十分之几秒，一共十几张图
 STAR = 3  # 这么多个滑块，位置乘起来太多：一次只动一个，别的在起点
 ACROSS = 7  # 几张并排存成一张：相邻的几张多半一样，合起来小得多；再多，手机解不开
 COLORS, BULKY = 64, 40_000  # 几种颜色；这样一张还大过这么多字节，是照片，存成有损的
@@ -55,33 +55,45 @@ def interactive(notebook: nbformat.NotebookNode, cell_id: str, call: ast.Call) -
 
 @dataclass
 class Control:
-    """一个滑块。values: 它能取的值，start: 起点是第几个；stride: 隔几个取一个，只有数字的滑块会大于 1。"""
+    """一个滑块。values: 它能取的值，start: 起点是第几个；most: 均匀地取几个，只有数字的滑块会少取。"""
 
     name: str
     label: str
     values: list[Any]
     start: int
     number: bool
-    stride: int = field(default=1)
+    most: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.most = len(self.values)
+
+    @property
+    def places(self) -> list[int]:
+        """取到的是第几个值：均匀地取，两端总在内；起点不在内，就换掉中间离它最近的一个。"""
+        gaps, last = max(self.most - 1, 1), len(self.values) - 1
+        even = [round(i * last / gaps) for i in range(gaps + 1)]
+        if self.start not in even and len(even) > 2:
+            even.remove(min(even[1:-1], key=lambda i: abs(i - self.start)))
+        return sorted({self.start, *even})
 
     @property
     def kept(self) -> list[Any]:
-        """取到的值，起点总在内。"""
-        return self.values[self.start % self.stride::self.stride]
+        """取到的值。"""
+        return [self.values[i] for i in self.places]
 
     def described(self) -> dict[str, Any]:
         """网页要的；图的位置用取到的值里的第几个说。"""
         kind = "check" if isinstance(self.values[0], bool) else "range" if self.number else "select"
         texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in self.kept]
         return {"name": self.name, "label": self.label, "kind": kind, "values": texts,
-                "start": self.start // self.stride}
+                "start": self.places.index(self.start)}
 
 
 def controls(widget: Interactive) -> list[Control]:
     """一张图的滑块，次序不变，取到的位置不多于 MOST。"""
     found = [_control(name, slider) for name, slider in widget.sliders.items()]
-    while len([*positions(found)]) > MOST and (numbers := [each for each in found if each.number]):
-        max(numbers, key=lambda each: len(each.kept)).stride += 1
+    while len([*positions(found)]) > MOST and (numbers := [each for each in found if each.number and each.most > 2]):
+        max(numbers, key=lambda each: len(each.kept)).most -= 1
     return found
 
 
@@ -98,7 +110,7 @@ def _control(name: str, slider: Any) -> Control:
 
 def positions(found: list[Control]) -> Iterator[tuple[int, ...]]:
     """要画的位置：每个滑块取到的值里的第几个，起点在最前。"""
-    start, spans = tuple(each.start // each.stride for each in found), [range(len(each.kept)) for each in found]
+    start, spans = tuple(each.places.index(each.start) for each in found), [range(len(each.kept)) for each in found]
     yield start
     if len(found) < STAR:
         yield from (place for place in product(*spans) if place != start)
@@ -130,7 +142,8 @@ def exported(widget: Interactive) -> dict[str, Any]:
 
 def _note(found: list[Control]) -> str:
     """少画了什么，一句话；没有少画就是空的。"""
-    thinned = "、".join(f"{each.name} 每隔 {each.stride} 个取一个" for each in found if each.stride > 1)
+    thinned = "、".join(f"{each.name} 的 {len(each.values)} 个里取 {len(each.kept)} 个" for each in found
+                       if len(each.kept) < len(each.values))
     star = "一次动一个滑块，别的回到起点" if len(found) >= STAR else ""
     said = "；".join(filter(None, (thinned, star)))
     return f"这里是画好的图：{said}。笔记本里每个位置都有。" if said else ""
