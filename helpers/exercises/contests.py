@@ -102,7 +102,8 @@ class Contest(Exercise):
     def _remark(self, first: Trials, second: Trials) -> str:
         """与记录过的结论不同时，提一句；设置不同，结论不同也不算错。"""
         truth, before = self._conclusion(first, second), self.answer()[0]
-        return "" if truth == before else f"记录过的一次结论是「{before}」：看看图、轮数和种子是不是一样多。"
+        return "" if truth == before else (f"记录过的一次结论是「{before}」："
+                                           "看看图、轮数、批量、学习率、初始化和种子是不是一样。")
 
     def solution(self) -> Solution:
         """代码，和记录过的一次。"""

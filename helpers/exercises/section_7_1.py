@@ -144,7 +144,8 @@ HALF = Design(
 POOLING_CONTEST = Contest(
     section="7.1", name="pooling",
     question="把平均汇聚换成最大汇聚，测试精度变高还是变低？差别比换一个种子大吗？\n"
-             "用小的训练（2,000 张图、3 轮、ReLU）各做五个种子，再下结论；看不出也是结论。",
+             "用小的训练（2,000 张图、3 轮、批量 32、学习率 0.1、ReLU、Kaiming 初始化，测试用全部 10,000 张）"
+             "各做五个种子，再下结论；看不出也是结论。",
     hints=("`lenet(activation=\"ReLU\", pooling=\"MaxPool2d\")` 换汇聚层，`trials(measure, seeds=5)` 做五个种子。",
            "同一个种子的两次成一对，`first.versus(second)` 给出差和它的区间。",
            "区间里没有 0，就是平均数大的那一组；有 0，就是看不出。"),

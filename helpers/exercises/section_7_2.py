@@ -76,7 +76,7 @@ def _smallest(rule: Rule = right, pooling: bool = True, wanted: int = 5, padding
 FIELD = Mistake("field", "这是展平之前一个位置的感受野；没有填充的话，它才是能得到 1×1 的最小输入。")
 THE_BOOKS = Mistake("the_books", "这是书上用的输入；填充改成 2，它给出的是 6×6。")
 NOT_CHANGED = Mistake("not_changed", "这是填充 1 时的；填充多一圈，左右各多一列，输入就可以再小一些。")
-PAPERS = Mistake("papers", "这是论文里常写的 227：那里第一层没有填充，展平之前是 6×6。")
+PAPERS = Mistake("papers", "这是别的实现里常用的 227：那里第一层没有填充，展平之前是 6×6。")
 ANY_SIZE = Mistake("any_size", "这样的输入到展平之前只剩 1×1；第一个全连接层写死了 256 × 5 × 5，要的是 5×5。")
 
 SMALLEST = Number(
@@ -169,7 +169,7 @@ answer = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear
 DROPOUT_CONTEST = Contest(
     section="7.2", name="dropout-contest",
     question="给换成 ReLU 的 LeNet 加上暂退法（0.5，两个隐藏的全连接层之后），测试精度变高还是变低？\n"
-             "2,000 张图、3 轮、学习率 0.1，五个种子；看不出也是结论。",
+             "2,000 张图、3 轮、批量 32、学习率 0.1、Kaiming 初始化，五个种子；看不出也是结论。",
     hints=("在 `lenet(activation=\"ReLU\")` 的两个隐藏层之后各插一个 `nn.Dropout(0.5)`。",
            "两组用同样的种子，`first.versus(second)`。",
            "只有 3 轮时训练精度还不高，谈不上过拟合；看差的区间里有没有 0。"),

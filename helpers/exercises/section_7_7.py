@@ -289,7 +289,7 @@ CLAIMS = Claims(
     section="7.7", name="claims",
     question="哪几句成立？",
     hints=("数两个网络各部分的参数：卷积、规范化、全连接。", "一个 3×3 卷积层的参数约是 9 × 输入通道 × 输出通道。",
-           "DenseNet 的卷积只出 32 个通道，ResNet 的出 64 到 512 个。"),
+           "DenseNet 的 3×3 卷积只出 32 个通道，ResNet 的出 64 到 512 个。"),
     explanation="都从网络算：",
     covers=("7.7.1", "7.7.2", "7.7.3", "7.7.5"),
     statements=(

@@ -11,13 +11,14 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, NullLocator
 from torch import Tensor
 
 from helpers.arguments import brief, flag, listed
 from helpers.book.official import Band
 from helpers.network.trace import Trace
-from helpers.pictures.canvas import BLUE, EDGE, GREEN, GREY, LINE, ORANGE, SIGNED, Picture, canvas, kind_color
+from helpers.pictures.canvas import BLUE, EDGE, FAINT, GREEN, GREY, LINE, ORANGE, SIGNED, Picture, canvas, kind_color
 from helpers.pictures.doors import amount, named, numbers, of_kind, tensor, wording
 from helpers.pictures.pen import paint
 
@@ -111,7 +112,8 @@ def distributions(groups: Mapping[str, Sequence[float]], label: str, step: float
         for axes, (name, values) in zip(drawn.figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0],
                                         groups.items(), strict=True):
             counts, _, bars = axes.hist(values, bins, color=GREEN, rwidth=0.9)
-            axes.bar_label(bars, [f"{count:.0f}" if count else "" for count in counts], fontsize=7)
+            axes.bar_label(bars, [f"{count:.0f}" if count else "" for count in counts], fontsize=7, zorder=3,
+                           path_effects=[withStroke(linewidth=2, foreground="white")])
             axes.axvline(float(np.median(values)), color=ORANGE, lw=1.5)
             axes.set(yticks=[], ylim=(0, 1.25 * max(counts)))
             axes.set_ylabel(f"{name}\n{len(values)} 次", rotation=0, ha="right", va="center")
@@ -197,7 +199,7 @@ def _label(axes: Axes, xlabel: str, ylabel: str, log: bool = False) -> None:
     axes.set_title(ylabel, loc="left", fontsize=10)
     axes.grid(alpha=0.25)
     if len(axes.get_legend_handles_labels()[1]) > 1:
-        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5))
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1, 0.5), handlelength=3.5)
 
 
 def _plain_numbers(axis: Axis) -> None:
@@ -224,7 +226,7 @@ def heat_maps(tables: Mapping[str, Tensor], rows: Sequence[str], columns: Sequen
             for i, j in (~table.isnan()).nonzero().tolist():
                 strong, light = abs(table[i, j] - middle) > 0.65 * reach, title in pale and pale[title][i, j]
                 axes.text(j, i, f"{round(float(table[i, j]), 2) + 0.0:.2f}", ha="center", va="center", fontsize=8,
-                          color=GREY if light else "white" if strong else "black")
+                          color=FAINT if light else "white" if strong else "black")
             axes.set_title(title, fontsize=10)
             axes.set_xticks(range(len(columns)), columns, fontsize=8)
             axes.set_yticks(range(len(rows)), rows if axes is grid[0] else [], fontsize=9)

@@ -79,7 +79,8 @@ class Curves:
                            lw=6, solid_capstyle="butt", label="官方 5–95 %")
             if self.median is not None:
                 right.axhline(self.median, color=GREEN, lw=1, ls=":")
-                right.text(0, self.median, " 官方测试中位数", color=LINE, fontsize=7, va="bottom")  # 窄的图，图例放不下
+                right.annotate(" 官方测试中位数", (0, self.median), (0, 2), textcoords="offset points", color=LINE,
+                               fontsize=7)  # 窄的图，图例放不下
             self.lines = [*left.plot([], [], color=BLUE, animated=True),
                           *right.plot([], [], color=BLUE, animated=True, label="训练"),
                           *right.plot([], [], color=ORANGE, marker="o", ms=3.5, animated=True, label="测试")]

@@ -221,7 +221,7 @@ def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, tuple[int,
         bar.set(alpha=1 if k <= count else 0.25, color=ORANGE if k == count else _layer_color(layer))
     axes.bar_label(bars, fontsize=8)
     axes.axhline(size, color=GREY, lw=1, ls="--")
-    axes.text(0.4, size, f"图像边长 {size}", va="bottom", fontsize=8, color=LINE)
+    axes.annotate(f"图像边长 {size}", (0.4, size), (0, 2), textcoords="offset points", fontsize=8, color=LINE)
     axes.set(xticks=places, ylim=(0, 1.12 * max(size, *fields)))
     axes.set_xlabel("第几个（蓝：卷积层，绿：汇聚层，橙：左图的这一个）")
     axes.set_title("感受野的边长（像素）", loc="left", fontsize=10)

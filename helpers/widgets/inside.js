@@ -453,7 +453,7 @@ function classPanel(root, state, act) {
           make("span", { className: "number" }, p.toFixed(2)));
       }));
       const order = [...state.probabilities].sort((a, b) => b - a);
-      sure.textContent = `把握 ${Math.round(100 * order[0])} %，比第二名多 ${Math.round(100 * (order[0] - order[1]))} %`;
+      sure.textContent = `把握 ${Math.round(100 * order[0])} %，比第二名多 ${Math.round(100 * (order[0] - order[1]))} 个百分点`;
     },
     stale: () => { like.replaceChildren(); find.disabled = false; },
     searching: (count) => { find.disabled = true; like.replaceChildren(make("span", { style: { gridColumn: "1/-1" } }, `算过 ${count} 张 …`)); },
