@@ -20,7 +20,7 @@ from helpers import (
     trial_lines,
 )
 from helpers.pictures import changes, distributions
-from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, SERIES, SIGNED, kind_color
+from helpers.pictures.canvas import BLUE, FAINT, GREEN, GREY, ORANGE, SERIES, SIGNED, kind_color
 
 FIRST, SECOND, *_ = SERIES
 
@@ -184,7 +184,7 @@ def test_small_differences_stay_pale_and_unclear_numbers_grey():
     assert strong < pale - 40
     clear, unclear = (heat_maps(table, "a", "b", "x", reach=1.0, pale={"块": torch.tensor([[grey]])}).png
                       for grey in (False, True))
-    assert painted(unclear, GREY).sum() > painted(clear, GREY).sum()
+    assert painted(unclear, FAINT).sum() > painted(clear, FAINT).sum()
 
 
 def test_bars_are_as_long_as_their_share():
