@@ -18,9 +18,9 @@ from torch import Tensor
 from helpers.arguments import brief, flag, listed
 from helpers.book.official import Band
 from helpers.network.trace import Trace
-from helpers.pictures.canvas import BLUE, EDGE, FAINT, GREEN, GREY, LINE, ORANGE, SIGNED, Picture, canvas, kind_color
+from helpers.pictures.canvas import BLUE, EDGE, FAINT, GREEN, GREY, ORANGE, SIGNED, Picture, canvas, kind_color
 from helpers.pictures.doors import amount, named, numbers, of_kind, tensor, wording
-from helpers.pictures.pen import paint
+from helpers.pictures.pen import paint, reference_line
 
 _BARS = 10_000  # 直方图至多几柱
 _LOW, _HIGH = 0.76, 0.94  # 七个网络的精度都落在这一段
@@ -356,7 +356,8 @@ def trade_offs(costs: Mapping[str, Mapping[str, float]], bands: Mapping[str, Ban
     with canvas(8.4, 3.3 * rows, "七个网络：精度与代价", layout="constrained") as drawn:
         cells = [*drawn.figure.subplots(rows, 2, squeeze=False, sharey=True).flat]
         for axes, (label, values) in zip(cells, costs.items(), strict=False):
-            _draw_lines(axes, lines)
+            for text, height in lines.items():
+                reference_line(axes, height, text)
             for i, (name, value) in enumerate(values.items()):
                 _draw_band(axes, name, value, bands[name], f"C{i}")
                 if name in own:
@@ -378,14 +379,6 @@ def _in_words(value: float) -> str:
         if value >= unit:
             return f"{value / unit:g}{word}"
     return f"{value:g}"
-
-
-def _draw_lines(axes: Axes, lines: Mapping[str, float]) -> None:
-    """参考线；字在线上面，靠左。"""
-    for text, height in lines.items():
-        axes.axhline(height, color=GREY, lw=0.8, ls="--")
-        axes.annotate(text, (0.01, height), (0, 2), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                      fontsize=8, color=LINE, va="bottom")
 
 
 def _draw_band(axes: Axes, name: str, value: float, band: Band, color: str) -> None:

@@ -17,8 +17,9 @@ from wcwidth import wcswidth
 
 from helpers.arguments import brief, flag, listed
 from helpers.book.official import Band
-from helpers.pictures.canvas import BLUE, GREEN, GREY, LINE, ORANGE, Picture, canvas, chinese, verbatim
+from helpers.pictures.canvas import BLUE, GREEN, GREY, ORANGE, Picture, canvas, chinese, verbatim
 from helpers.pictures.doors import HIGHEST, amount, named, of_kind, wording
+from helpers.pictures.pen import reference_line
 from helpers.pictures.png import DPI, PAGE, bundle, encode, squeeze
 from helpers.training.loop import Point
 
@@ -78,9 +79,7 @@ class Curves:
                 right.plot([self.num_epochs * 1.015] * 2, [self.band.low, self.band.high], color=GREEN, alpha=0.35,
                            lw=6, solid_capstyle="butt", label="官方 5–95 %")
             if self.median is not None:
-                right.axhline(self.median, color=GREEN, lw=1, ls=":")
-                right.annotate(" 官方测试中位数", (0, self.median), (0, 2), textcoords="offset points", color=LINE,
-                               fontsize=7)  # 窄的图，图例放不下
+                reference_line(right, self.median, "官方测试中位数", 7, color=GREEN, lw=1, ls=":")  # 窄的图，图例放不下
             self.lines = [*left.plot([], [], color=BLUE, animated=True),
                           *right.plot([], [], color=BLUE, animated=True, label="训练"),
                           *right.plot([], [], color=ORANGE, marker="o", ms=3.5, animated=True, label="测试")]

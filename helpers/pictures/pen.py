@@ -11,7 +11,7 @@ from matplotlib.text import Annotation
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from helpers.pictures.canvas import EDGE, IMAGE, LINE
+from helpers.pictures.canvas import EDGE, GREY, IMAGE, LINE
 
 OPEN = {"arrowstyle": "->", "shrinkA": 2, "shrinkB": 2, "mutation_scale": 10}  # 箭头的另一种样子：张开，两头留空
 
@@ -51,6 +51,13 @@ def arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], **st
 def line(axes: Axes, x: Sequence[float], y: Sequence[float]) -> None:
     """一条折线，没有箭头。"""
     axes.plot(x, y, color=LINE, lw=1)
+
+
+def reference_line(axes: Axes, height: float, text: str, size: float = 8, **style: Any) -> None:
+    """图里一条横的参考线；字在线上面，靠左。size: 字号；style: 线的样子。"""
+    axes.axhline(height, **{"color": GREY, "lw": 0.8, "ls": "--"} | style)
+    axes.annotate(text, (0.01, height), (0, 2), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
+                  fontsize=size, color=LINE, va="bottom")
 
 
 def paint(axes: Axes, image: Tensor, cmap: str = IMAGE, **options: Any) -> AxesImage:

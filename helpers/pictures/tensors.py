@@ -25,7 +25,6 @@ from helpers.pictures.canvas import (
     GREEN,
     GREY,
     IMAGE,
-    LINE,
     MAPS,
     ORANGE,
     PATH_COLORS,
@@ -37,7 +36,7 @@ from helpers.pictures.canvas import (
     canvas,
 )
 from helpers.pictures.doors import layers, named, numbers, of_kind, tensor, wording
-from helpers.pictures.pen import channels_at, color_bar, paint, sheet, times, write
+from helpers.pictures.pen import channels_at, color_bar, paint, reference_line, sheet, times, write
 from helpers.training.mistakes import Mistakes
 
 _DRAWN = "(N, C, H, W)", "(N, n)"  # data_flow 画得出的：图像和向量
@@ -220,8 +219,7 @@ def _draw_growth(axes: Axes, size: int, layers: Sequence[tuple[Layer, tuple[int,
     for k, bar, (layer, _) in zip(places, bars, layers, strict=True):
         bar.set(alpha=1 if k <= count else 0.25, color=ORANGE if k == count else _layer_color(layer))
     axes.bar_label(bars, fontsize=8)
-    axes.axhline(size, color=GREY, lw=1, ls="--")
-    axes.annotate(f"图像边长 {size}", (0.4, size), (0, 2), textcoords="offset points", fontsize=8, color=LINE)
+    reference_line(axes, size, f"图像边长 {size}")
     axes.set(xticks=places, ylim=(0, 1.12 * max(size, *fields)))
     axes.set_xlabel("第几个（蓝：卷积层，绿：汇聚层，橙：左图的这一个）")
     axes.set_title("感受野的边长（像素）", loc="left", fontsize=10)

@@ -81,12 +81,17 @@ class Control:
         """取到的值。"""
         return [self.values[i] for i in self.places]
 
+    @property
+    def origin(self) -> int:
+        """起点是取到的值里的第几个。"""
+        return self.places.index(self.start)
+
     def described(self) -> dict[str, Any]:
         """网页要的；图的位置用取到的值里的第几个说。"""
         kind = "check" if isinstance(self.values[0], bool) else "range" if self.number else "select"
         texts = [f"{value:.4g}" if isinstance(value, float) else str(value) for value in self.kept]
         return {"name": self.name, "label": self.label, "kind": kind, "values": texts,
-                "start": self.places.index(self.start)}
+                "start": self.origin}
 
 
 def controls(widget: Interactive) -> list[Control]:
@@ -110,7 +115,7 @@ def _control(name: str, slider: Any) -> Control:
 
 def positions(found: list[Control]) -> Iterator[tuple[int, ...]]:
     """要画的位置：每个滑块取到的值里的第几个，起点在最前。"""
-    start, spans = tuple(each.places.index(each.start) for each in found), [range(len(each.kept)) for each in found]
+    start, spans = tuple(each.origin for each in found), [range(len(each.kept)) for each in found]
     yield start
     if len(found) < STAR:
         yield from (place for place in product(*spans) if place != start)
